@@ -1,0 +1,49 @@
+# Every target makes what it needs and may be run again at any time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+Q ?= how do AGEs affect bone quality?
+PATHS ?= data
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev ask index serve test check golden clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/.setup: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "loccit needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+setup: $(VENV)/.setup ## Make the environment in .venv
+dev: $(VENV)/.dev ## ... with what tests and checks need
+
+index: setup ## Index PATHS (default: data)
+	@$(BIN)/loccit index $(PATHS)
+
+ask: index ## Answer Q="a question" from the indexed papers
+	@$(BIN)/loccit ask "$(Q)"
+
+serve: index ## Serve the HTTP API on 127.0.0.1:8000
+	@$(BIN)/loccit serve
+
+test: dev ## Run the tests
+	$(BIN)/python -m pytest
+
+check: dev ## Lint, format check, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+golden: dev ## Write the parser's golden files anew; review them with git diff
+	$(BIN)/python -m tests.golden.update
+
+clean: ## Remove the environment and the index
+	rm -rf $(VENV) .loccit

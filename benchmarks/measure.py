@@ -1,0 +1,147 @@
+"""Index a question set, serve it, score it over HTTP, and check every hit against its source file.
+
+    python benchmarks/measure.py covidqa|scifact|qasper [--shared DIR] [--work DIR] [--max-wordpieces N]
+
+The papers, question sets and the scoring script stand in the shared folder (`LOCCIT_SHARED`, else `../shared`).
+Prints one JSON object a set. The index is kept in the work folder, so that a second run only searches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LOCCIT = str(Path(sys.executable).with_name("loccit"))
+SPAN_K, PAPER_K = 50, 100
+"""What score.py asks for."""
+
+
+def write_scifact(shared: Path, folder: Path) -> None:
+    """Each SciFact abstract as a Markdown paper of its own, named by its id."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with gzip.open(shared / "eval/scifact/corpus.jsonl.gz", "rt", encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            text = f"# {' '.join(row['title'].split())}\n\n## Abstract\n\n{' '.join(row['text'].split())}\n"
+            (folder / f"{row['_id']}.md").write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def served(index: Path) -> Iterator[str]:
+    """`loccit serve` on a free port; its URL, once it is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen([LOCCIT, "serve", "--index", str(index), "--port", str(port)], stdout=log, stderr=log) as server,
+    ):
+        try:
+            for _ in range(600):
+                if server.poll() is not None:
+                    log.seek(0)
+                    raise SystemExit(f"loccit serve ended: {log.read().decode()}")
+                try:
+                    urllib.request.urlopen(f"{url}/readyz", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield url
+        finally:
+            server.terminate()
+
+
+def search(url: str, query: str, k: int) -> list[dict[str, Any]]:
+    """The hits of POST /v1/search."""
+    body = json.dumps({"query": query, "k": k}).encode()
+    request = urllib.request.Request(f"{url}/v1/search", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as reply:
+        hits: list[dict[str, Any]] = json.load(reply)["hits"]
+        return hits
+
+
+def check_hits(url: str, queries: list[str], k: int, folders: list[Path]) -> dict[str, int]:
+    """How many hits there were, and how many do not read in their source as they say."""
+    files: dict[str, tuple[str, str]] = {}
+    n_hits = n_wrong = 0
+    for query in queries:
+        for hit in search(url, query, k):
+            cite = hit["citation"]
+            if cite["source"] not in files:
+                raw = next(path for folder in folders if (path := folder / cite["source"]).exists()).read_bytes()
+                files[cite["source"]] = raw.decode(), hashlib.sha256(raw).hexdigest()
+            text, digest = files[cite["source"]]
+            n_hits += 1
+            n_wrong += text[cite["start"] : cite["end"]] != hit["text"] or digest != cite["source_sha256"]
+            n_wrong += any(not 0 <= mark["start"] < mark["end"] <= len(hit["text"]) for mark in hit["highlights"])
+    return {"hits_checked": n_hits, "hits_wrong": n_wrong}
+
+
+def score(shared: Path, url: str, what: str, **files: Path) -> dict[str, Any]:
+    """What the scoring script says."""
+    options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    command = [sys.executable, str(shared / "checks/score.py"), what, "--url", url, *options]
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return result
+
+
+def main() -> None:
+    """Measure the sets named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", choices=["covidqa", "scifact", "qasper"])
+    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("LOCCIT_SHARED", "../shared")))
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "loccit-measure")
+    parser.add_argument("--max-wordpieces", type=int, default=0)
+    parser.add_argument("--no-check", action="store_true", help="leave out the check of every hit")
+    args = parser.parse_args()
+    shared = args.shared.absolute()
+    for name in args.sets:
+        index = args.work / f"{name}-{args.max_wordpieces or 'default'}"
+        folders = {
+            "covidqa": [shared / "eval/covidqa/papers", shared / "papers/markdown"],
+            "qasper": [shared / "eval/qasper10/papers"],
+            "scifact": [args.work / "scifact"],
+        }[name]
+        if name == "scifact" and not folders[0].exists():
+            write_scifact(shared, folders[0])
+        size = ["--max-wordpieces", str(args.max_wordpieces)] if args.max_wordpieces else []
+        began = time.monotonic()
+        subprocess.run([LOCCIT, "index", *map(str, folders), "--index", str(index), *size], check=False)
+        result: dict[str, Any] = {"set": name, "index_s": round(time.monotonic() - began, 1)}
+        with served(index) as url:
+            if name == "scifact":
+                queries_file = shared / "eval/scifact/queries.jsonl"
+                qrels_file = shared / "eval/scifact/qrels.tsv"
+                result |= score(shared, url, "papers", queries=queries_file, qrels=qrels_file)
+                with qrels_file.open(encoding="utf-8") as file:
+                    judged = {row["query-id"] for row in csv.DictReader(file, delimiter="\t")}
+                rows = [json.loads(line) for line in queries_file.read_text(encoding="utf-8").splitlines()]
+                queries, k = [row["text"] for row in rows if row["_id"] in judged], PAPER_K
+            else:
+                questions = shared / "eval" / {"covidqa": "covidqa", "qasper": "qasper10"}[name] / "questions.jsonl"
+                result |= score(shared, url, "spans", questions=questions)
+                rows = [json.loads(line) for line in questions.read_text(encoding="utf-8").split("\n") if line]
+                queries, k = [row["question"] for row in rows], SPAN_K
+            if not args.no_check:
+                result |= check_hits(url, queries, k, folders)
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

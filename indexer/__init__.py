@@ -1,0 +1,1 @@
+"""Papers in, index out. The indexer never imports the service."""

@@ -1,0 +1,314 @@
+"""Paper -> passages, along its sections.
+
+Whole sentences, never across a section. Chunking knows nothing about files, models or indexes: it is handed a function
+that counts tokens the way the embedder does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from indexer.config import BuildConfig
+from indexer.papers import CONTENT_KINDS, Block, Paper, Passage, Sentence, Span
+from indexer.plaintext import plain_text
+from indexer.sentences import split_sentences
+from indexer.tokens import count_tokens
+
+CHUNKER_VERSION = 1
+"""Raised whenever the same paper would give other passages: an index made by another version is not mixed with it."""
+
+Count = Callable[[Sequence[str]], list[int]]
+"""Texts -> the number of the embedder's tokens in each, special tokens included."""
+
+_ROW = re.compile(r"[^\r\n]+")
+_HTML_ROW = re.compile(r"<tr\b", re.IGNORECASE)
+_WORD = re.compile(r"\S+")
+_ID_HEX_DIGITS = 16
+"""64 bits: two of a paper's passages share an id with a chance below 1e-13 even at a thousand passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A sentence or table row that is to stay whole, with its size."""
+
+    sentence: Sentence
+    n_wordpieces: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A passage in the making."""
+
+    units: tuple[_Unit, ...]
+    block: Block
+    context: str = ""
+    """What its embedded text says beyond its own words: a table's caption and header row."""
+
+    @property
+    def start(self) -> int:
+        return self.units[0].sentence.start
+
+    @property
+    def end(self) -> int:
+        return self.units[-1].sentence.end
+
+    @property
+    def size(self) -> int:
+        return sum(unit.n_wordpieces for unit in self.units)
+
+
+def chunk(paper: Paper, config: BuildConfig, count: Count, limit: int) -> list[Passage]:
+    """The paper's passages, in reading order.
+
+    `limit` is the most tokens that the embedder reads, special tokens included; no `embedded_text` is longer.
+    Passages and the blocks that `left_out` lists cover every non-blank character of the paper.
+    """
+    drafts: list[_Draft] = []
+    sizer = _Sizer(paper, config, count, limit)
+    for run in _runs(paper):
+        for draft in _merge_small(_draft_run(run, sizer), config):
+            drafts.extend(sizer.fit(draft))
+    return _finish(paper, drafts, sizer)
+
+
+def left_out(paper: Paper, passages: Sequence[Passage]) -> dict[str, int]:
+    """Non-blank characters that stand in no passage, counted by the kind of their block."""
+    covered = iter(sorted((passage.start, passage.end) for passage in passages))
+    counts: Counter[str] = Counter()
+    span = next(covered, None)
+    for block in paper.blocks:
+        at = block.start
+        while at < block.end:
+            while span is not None and span[1] <= at:
+                span = next(covered, None)
+            if span is None or span[0] >= block.end:
+                counts[block.kind] += _n_ink(paper.text[at : block.end])
+                break
+            if at < span[0]:
+                counts[block.kind] += _n_ink(paper.text[at : span[0]])
+            at = span[1]
+    return {kind: n for kind, n in sorted(counts.items()) if n}
+
+
+def _n_ink(text: str) -> int:
+    """The number of characters that are not white space."""
+    return sum(map(len, text.split()))
+
+
+def _runs(paper: Paper) -> Iterator[list[Block]]:
+    """The content blocks, in runs of neighbours within one section.
+
+    A heading with nothing under it, no text and no subsection, is a run of its own: its words stand nowhere else.
+    """
+    parents = {section.parent for section in paper.sections}
+    filled = {block.section for block in paper.blocks if block.kind in CONTENT_KINDS}
+    run: list[Block] = []
+    for block in paper.blocks:
+        if run and (block.kind not in CONTENT_KINDS or block.section != run[-1].section):
+            yield run
+            run = []
+        if block.kind in CONTENT_KINDS:
+            run.append(block)
+        elif block.kind == "heading" and block.section not in parents and block.section not in filled:
+            yield [block]
+    if run:
+        yield run
+
+
+class _Sizer:
+    """Cuts blocks of one paper into units and counts them."""
+
+    def __init__(self, paper: Paper, config: BuildConfig, count: Count, limit: int) -> None:
+        self.paper = paper
+        self.count = count
+        self.overhead = count([""])[0]
+        self.target = min(config.max_wordpieces, limit - self.overhead)
+        self.limit = limit - self.overhead
+        self._markers = [Span(marker.start, marker.end) for marker in paper.markers]
+        self._marker_starts = [marker.start for marker in self._markers]
+
+    def words(self, start: int, end: int, *, table: bool = False) -> str:
+        """The embedder's view of a span of the source."""
+        inside = slice(bisect_left(self._marker_starts, start), bisect_left(self._marker_starts, end))
+        return plain_text(self.paper.text, start, end, () if table else self._markers[inside], table=table)
+
+    def embedded_text(self, draft: _Draft) -> str:
+        """The draft's words after its context."""
+        words = self.words(draft.start, draft.end, table=draft.block.kind == "table")
+        return f"{draft.context}. {words}" if draft.context else words
+
+    def fit(self, draft: _Draft) -> Iterator[_Draft]:
+        """The draft, as it is or in parts, so that the embedder reads every word of it.
+
+        Sizes are sums over sentences; the whole can come out a little longer where Markdown spans two of them.
+        """
+        if self.count([self.embedded_text(draft)])[0] <= self.limit + self.overhead:
+            yield draft
+        elif draft.context:
+            yield from self.fit(replace(draft, context=""))
+        elif len(draft.units) > 1:
+            half = len(draft.units) // 2
+            yield from self.fit(replace(draft, units=draft.units[:half]))
+            yield from self.fit(replace(draft, units=draft.units[half:]))
+        else:
+            unit = draft.units[0]
+            most = unit.n_wordpieces * 3 // 4
+            span = Span(unit.sentence.start, unit.sentence.end)
+            for piece, n in self._cut(span, unit.n_wordpieces, most, draft.block.kind == "table"):
+                sentence = replace(unit.sentence, start=piece.start, end=piece.end)
+                yield replace(draft, units=(_Unit(sentence, n),))
+
+    def units(self, block: Block, spans: Sequence[Span], *, most: int) -> list[_Unit]:
+        """The spans as units of at most `most` wordpieces; a longer one is cut between words."""
+        table = block.kind == "table"
+        sizes = self.count([self.words(span.start, span.end, table=table) for span in spans])
+        units: list[_Unit] = []
+        for number, (span, size) in enumerate(zip(spans, sizes, strict=True), start=1):
+            for piece, n in self._cut(span, size - self.overhead, most, table):
+                units.append(_Unit(Sentence(piece.start, piece.end, block.paragraph, number), n))
+        return units
+
+    def _cut(self, span: Span, size: int, most: int, table: bool) -> list[tuple[Span, int]]:
+        if size <= most or span.end - span.start < 2:
+            return [(span, size)]
+        middle = (span.start + span.end) // 2
+        words = [word.start() for word in _WORD.finditer(self.paper.text, span.start, span.end)][1:]
+        cut = min(words, key=lambda at: abs(at - middle), default=middle)
+        text = self.paper.text
+        left = Span(span.start, span.start + len(text[span.start : cut].rstrip()))
+        right = Span(cut, span.end)
+        sizes = self.count([self.words(piece.start, piece.end, table=table) for piece in (left, right)])
+        return [
+            part
+            for piece, n in zip((left, right), sizes, strict=True)
+            for part in self._cut(piece, n - self.overhead, most, table)
+        ]
+
+
+def _draft_run(run: Sequence[Block], sizer: _Sizer) -> Iterator[_Draft]:
+    """Drafts of one run of blocks: paragraphs whole or in even parts, tables by row, captions on their own."""
+    lead: list[Span] = []
+    for block, following in [*pairwise(run), (run[-1], None)]:
+        if block.kind == "table":
+            yield from _draft_table(block, lead, sizer)
+            lead = []
+            continue
+        spans = split_sentences(sizer.paper.text, block.start, block.end)
+        if following is not None and following.kind == "table" and following.caption == Span(block.start, block.end):
+            lead = spans  # the table's first passage begins with its caption
+        else:
+            yield from _even_parts(_Draft(tuple(sizer.units(block, spans, most=sizer.limit)), block), sizer.target)
+
+
+def _draft_table(block: Block, lead: Sequence[Span], sizer: _Sizer) -> Iterator[_Draft]:
+    """A table's rows, packed; every piece carries the caption and the header row in its embedded text."""
+    room = sizer.limit // 2
+    heads = [
+        sizer.words(span.start, span.end, table=True) for span in (block.caption, block.header) if span is not None
+    ]
+    context = _clip(". ".join(heads), room, sizer)
+    units = sizer.units(block, [*lead, *_row_spans(sizer.paper.text, block)], most=sizer.limit - room)
+    for n, draft in enumerate(_even_parts(_Draft(tuple(units), block), max(sizer.target, room))):
+        yield replace(draft, context=context if n else "")  # the first piece holds both in its own words
+
+
+def _row_spans(text: str, block: Block) -> list[Span]:
+    """A table's rows: its lines, or what stands from one `<tr` to the next. The rule under the header joins it."""
+    starts = [match.start() for match in _HTML_ROW.finditer(text, block.start, block.end)]
+    if starts:
+        cuts = [block.start, *starts[1:], block.end]
+    else:
+        cuts = [match.start() for match in _ROW.finditer(text, block.start, block.end)]
+        if len(cuts) > 1 and not re.search(r"\w", text[cuts[1] : cuts[2] if len(cuts) > 2 else block.end]):
+            del cuts[1]
+        cuts = [*cuts, block.end]
+    spans = [Span(start, start + len(text[start:end].rstrip())) for start, end in pairwise(cuts)]
+    return [span for span in spans if span.end > span.start]
+
+
+def _clip(context: str, room: int, sizer: _Sizer) -> str:
+    """The context's first words, as many as `room` wordpieces take."""
+    while context and sizer.count([context])[0] - sizer.overhead > room:
+        words = context.split()
+        context = " ".join(words[: len(words) * 3 // 4])
+    return context
+
+
+def _even_parts(draft: _Draft, target: int) -> Iterator[_Draft]:
+    """The draft in parts of at most `target` wordpieces (a longer unit stands alone), few and of even size."""
+    even = draft.size / max(1, -(-draft.size // target))
+    part: list[_Unit] = []
+    size = done = n_parts = 0
+    for unit in draft.units:
+        fits = size + unit.n_wordpieces <= target
+        full = done + size + unit.n_wordpieces / 2 > even * (n_parts + 1)
+        if part and (full or not fits):
+            yield replace(draft, units=tuple(part))
+            n_parts += 1
+            done += size
+            part, size = [], 0
+        part.append(unit)
+        size += unit.n_wordpieces
+    if part:
+        yield replace(draft, units=tuple(part))
+
+
+_MERGED_KINDS = frozenset({"paragraph", "list_item", "equation", "quote", "code"})
+
+
+def _merge_small(drafts: Iterator[_Draft], config: BuildConfig) -> list[_Draft]:
+    """Neighbours joined where one of them is small and both fit."""
+    merged: list[_Draft] = []
+    for draft in drafts:
+        before = merged[-1] if merged else None
+        if (
+            before is not None
+            and {before.block.kind, draft.block.kind} <= _MERGED_KINDS
+            and min(before.size, draft.size) < config.merge_below
+            and before.size + draft.size <= config.max_wordpieces
+        ):
+            merged[-1] = replace(before, units=before.units + draft.units)
+        else:
+            merged.append(draft)
+    return merged
+
+
+def _finish(paper: Paper, drafts: Sequence[_Draft], sizer: _Sizer) -> list[Passage]:
+    """Drafts with their text, counts and ids."""
+    embedded = [sizer.embedded_text(draft) for draft in drafts]
+    n_wordpieces = sizer.count(embedded)
+    n_tokens = count_tokens([paper.text[draft.start : draft.end] for draft in drafts])
+    seen: Counter[str] = Counter()
+    passages: list[Passage] = []
+    for ordinal, draft in enumerate(drafts):
+        section = paper.sections[draft.block.section]
+        path = paper.section_path(draft.block.section)
+        text = paper.text[draft.start : draft.end]
+        content = "\x1f".join((paper.paper_id, *path, text))
+        digest = hashlib.sha256(f"{content}\x1f{seen[content]}".encode()).hexdigest()[:_ID_HEX_DIGITS]
+        seen[content] += 1
+        passages.append(
+            Passage(
+                passage_id=f"{paper.paper_id}:{digest}",
+                paper_id=paper.paper_id,
+                ordinal=ordinal,
+                start=draft.start,
+                end=draft.end,
+                text=text,
+                kind=draft.block.kind,
+                role=section.role,
+                section=path,
+                section_number=section.number,
+                sentences=tuple(unit.sentence for unit in draft.units),
+                embedded_text=embedded[ordinal],
+                n_wordpieces=n_wordpieces[ordinal],
+                n_tokens=n_tokens[ordinal],
+            )
+        )
+    return passages

@@ -1,0 +1,108 @@
+"""The whole error family, one root.
+
+    LoccitError
+    ├── UsageError            the request itself is wrong               exit 2, HTTP 422
+    │   └── ConfigError       a setting is unknown or does not fit      exit 2, HTTP 500
+    ├── NotFoundError         no such paper or passage                  exit 4, HTTP 404
+    ├── SourceError           a paper's file cannot be used             exit 1, HTTP 422
+    ├── ModelError            the embedding model cannot be used        exit 1, HTTP 500
+    └── IndexStateError       the index cannot serve                    exit 3, HTTP 503
+        ├── IndexMissingError     there is none at that place
+        ├── IndexMismatchError    made with another model, schema or configuration
+        ├── IndexDamagedError     files are missing, cut short or unreadable
+        ├── IndexBusyError        another process is writing            exit 1, HTTP 503
+        └── IndexNotWritableError the folder takes no files             exit 1, HTTP 500
+
+Every message says what failed, where, and the next step. Each class carries the command line's exit code and the
+service's HTTP status, so that the front ends only look them up.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LoccitError(Exception):
+    """Something known went wrong; the message is meant for the user."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    slug: ClassVar[str] = "error"
+    """The last part of the problem type in HTTP replies."""
+
+
+class UsageError(LoccitError):
+    """The request itself is wrong: an empty query, a `k` out of range, a filter that cannot be read."""
+
+    exit_code = 2
+    http_status = 422
+    slug = "invalid-request"
+
+
+class ConfigError(UsageError):
+    """A setting is unknown, or its value does not fit."""
+
+    http_status = 500
+    slug = "invalid-configuration"
+
+
+class NotFoundError(LoccitError):
+    """No paper or passage has that id."""
+
+    exit_code = 4
+    http_status = 404
+    slug = "not-found"
+
+
+class SourceError(LoccitError):
+    """A paper's file is missing, empty, too large, or not UTF-8 text."""
+
+    http_status = 422
+    slug = "unusable-source"
+
+
+class ModelError(LoccitError):
+    """The embedding model is missing, is not the one it should be, or does not load."""
+
+    slug = "model-unavailable"
+
+
+class IndexStateError(LoccitError):
+    """The index cannot serve."""
+
+    exit_code = 3
+    http_status = 503
+    slug = "index-unusable"
+
+
+class IndexMissingError(IndexStateError):
+    """There is no index at that place."""
+
+    slug = "index-missing"
+
+
+class IndexMismatchError(IndexStateError):
+    """The index was made with another model, schema version or configuration."""
+
+    slug = "index-mismatch"
+
+
+class IndexDamagedError(IndexStateError):
+    """A file of the index is missing, cut short or unreadable."""
+
+    slug = "index-damaged"
+
+
+class IndexBusyError(IndexStateError):
+    """Another process is writing to the index."""
+
+    exit_code = 1
+    slug = "index-busy"
+
+
+class IndexNotWritableError(IndexStateError):
+    """The index folder takes no files."""
+
+    exit_code = 1
+    http_status = 500
+    slug = "index-not-writable"

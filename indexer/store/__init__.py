@@ -1,0 +1,15 @@
+"""The index: SQLite holds the truth, a FAISS file beside it is a cache of the vectors.
+
+`reader` opens an index for searching, `writer` for changing it. Ranking knows nothing of either: both give candidates
+with plain scores. An index is a folder:
+
+    index.sqlite    papers, passages, vectors, full-text index, manifest
+    vectors.faiss   the vectors again, ready to search; made anew whenever it is missing, damaged or behind
+    writer.lock     held by the one process that writes
+"""
+
+from indexer.store.reader import IndexReader, Selection, Snapshot, StoredPaper, StoredPassage
+from indexer.store.schema import Manifest
+from indexer.store.writer import IndexWriter
+
+__all__ = ["IndexReader", "IndexWriter", "Manifest", "Selection", "Snapshot", "StoredPaper", "StoredPassage"]

@@ -1,0 +1,361 @@
+"""Opening an index for search: one consistent generation at a time, while a writer goes on.
+
+A snapshot is one SQLite read transaction and the FAISS index of the same generation. The reader knows nothing of
+ranking: it gives candidates and their plain scores.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.embedding import Vectors
+from indexer.errors import NotFoundError
+from indexer.papers import Passage, Reference, Role, Sentence
+from indexer.store import dense
+from indexer.store.dense import DenseIndex, Ids
+from indexer.store.schema import VECTORS, Manifest, connect, damage_named, read_meta
+from indexer.terms import terms
+
+FTS_WEIGHTS = (0.5, 0.5, 1.0)
+"""BM25's weights of a passage's paper title, section headings, and own words. docs/decisions/0002-ranking.md."""
+
+_SECTION_NUMBER = re.compile(r"\d+(\.\d+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which passages take part in a search. The default is every paper's body."""
+
+    paper_ids: tuple[str, ...] = ()
+    section: str = ""
+    """Words of a section title anywhere on the path ("methods"), or a section number ("3.2", its subsections too)."""
+    year_from: int = 0
+    year_to: int = 0
+    roles: tuple[Role, ...] = ("body",)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPaper:
+    """A paper as the index has it: everything but its text."""
+
+    paper_id: str
+    source: str
+    origin: str
+    """The file's absolute path when it was indexed."""
+    sha256: str
+    title: str
+    authors: tuple[str, ...]
+    pmcid: str
+    doi: str
+    pmid: str
+    journal: str
+    date: str
+    year: int | None
+    licence: str
+    url: str
+    body_omitted: str
+    n_passages: int
+    left_out: dict[str, int]
+    """Non-blank characters that stand in no passage, by kind of block."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage with its paper and the references that its markers name."""
+
+    row_id: int
+    passage: Passage
+    paper: StoredPaper
+    markers: tuple[tuple[int, int, tuple[int, ...]], ...]
+    """Inline markers: start, end (offsets into the source), and numbers of the reference entries."""
+
+
+class Snapshot:
+    """One generation of an index. Valid inside `IndexReader.snapshot()` only."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, generation: int, manifest: Manifest, vectors: DenseIndex
+    ) -> None:
+        self._connection = connection
+        self._vectors = vectors
+        self.generation = generation
+        self.manifest = manifest
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of papers, passages and vectors."""
+        query = "SELECT (SELECT count(*) FROM papers), (SELECT count(*) FROM passages), (SELECT count(*) FROM vectors)"
+        n_papers, n_passages, n_vectors = self._connection.execute(query).fetchone()
+        return {"papers": n_papers, "passages": n_passages, "vectors": n_vectors}
+
+    def select(self, selection: Selection) -> Ids | None:
+        """Row ids of the selected passages, ascending; None for the default selection. Raises NotFoundError."""
+        if selection == Selection():
+            return None
+        where = [f"passages.role IN ({_marks(selection.roles)})"]
+        values: list[str | int] = [*selection.roles]
+        if selection.paper_ids:
+            self._known(selection.paper_ids)
+            where.append(f"papers.paper_id IN ({_marks(selection.paper_ids)})")
+            values.extend(selection.paper_ids)
+        if selection.year_from:
+            where.append("papers.year >= ?")
+            values.append(selection.year_from)
+        if selection.year_to:
+            where.append("papers.year <= ?")
+            values.append(selection.year_to)
+        if _SECTION_NUMBER.fullmatch(selection.section):
+            where.append("(passages.section_number = ? OR passages.section_number LIKE ?)")
+            values.extend((selection.section, f"{selection.section}.%"))
+        else:
+            for term in terms(selection.section):
+                where.append("' ' || passages.heading_terms || ' ' LIKE ?")
+                values.append(f"% {term} %")
+        rows = self._connection.execute(
+            "SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper "
+            f"WHERE {' AND '.join(where)} ORDER BY passages.id",
+            values,
+        )
+        return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+    def dense(self, vector: Vectors, n: int, selected: Ids | None) -> dict[int, float]:
+        """Cosine similarity of the `n` nearest passages, by row id."""
+        ids, scores = self._vectors.search(vector, n, selected)
+        return dict(zip(ids.tolist(), scores.tolist(), strict=True))
+
+    def dense_of(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, float]:
+        """Cosine similarity of these passages; those that have no vector are left out."""
+        rows = self._connection.execute(f"SELECT id, vector FROM vectors WHERE id IN ({_marks(row_ids)})", row_ids)
+        return {row_id: float(np.frombuffer(blob, dtype=np.float32) @ vector) for row_id, blob in rows}
+
+    def lexical(self, query_terms: Sequence[str], n: int, selected: Ids | None) -> dict[int, float]:
+        """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of the `n` best passages, by row id."""
+        if selected is None:
+            only = "(SELECT role FROM passages WHERE passages.id = passages_fts.rowid) = 'body'"
+            return self._match(query_terms, only, (), n)
+        return self._match(
+            query_terms, "+rowid IN (SELECT value FROM json_each(?))", (json.dumps(selected.tolist()),), n
+        )
+
+    def lexical_of(self, query_terms: Sequence[str], row_ids: Sequence[int]) -> dict[int, float]:
+        """BM25 of those of these passages that hold any of the terms."""
+        return self._match(query_terms, f"+rowid IN ({_marks(row_ids)})", row_ids, len(row_ids))
+
+    def _match(self, query_terms: Sequence[str], only: str, values: Sequence[str | int], n: int) -> dict[int, float]:
+        if not query_terms or n == 0:
+            return {}
+        any_term = " OR ".join(f'"{term}"' for term in dict.fromkeys(query_terms))
+        weights = ", ".join(map(str, FTS_WEIGHTS))
+        rows = self._connection.execute(
+            f"SELECT rowid, -bm25(passages_fts, {weights}) AS score FROM passages_fts "
+            f"WHERE passages_fts MATCH ? AND {only} ORDER BY score DESC, rowid LIMIT ?",
+            (any_term, *values, n),
+        )
+        return dict(rows.fetchall())
+
+    def passages(self, row_ids: Sequence[int]) -> list[StoredPassage]:
+        """The passages of these rows, in the order asked for."""
+        found = {row.row_id: row for row in self._passages(f"passages.id IN ({_marks(row_ids)})", row_ids)}
+        return [found[row_id] for row_id in row_ids]
+
+    def passage(self, passage_id: str, context: int = 0) -> tuple[list[StoredPassage], int]:
+        """A passage with `context` passages of its paper on either side, and its place among them.
+
+        Raises NotFoundError.
+        """
+        row = self._connection.execute(
+            "SELECT paper, ordinal FROM passages WHERE passage_id = ?", (passage_id,)
+        ).fetchone()
+        if row is None:
+            raise NotFoundError(
+                f"no passage {passage_id!r} in this index: its paper may have changed since; search for it again"
+            )
+        paper, ordinal = row
+        around = self._passages(
+            "passages.paper = ? AND passages.ordinal BETWEEN ? AND ?", (paper, ordinal - context, ordinal + context)
+        )
+        return around, next(i for i, each in enumerate(around) if each.passage.passage_id == passage_id)
+
+    def passages_of(self, paper_id: str) -> list[StoredPassage]:
+        """All passages of a paper in reading order. Raises NotFoundError."""
+        self._known([paper_id])
+        return self._passages("papers.paper_id = ?", (paper_id,))
+
+    def papers(self, *, after: str = "", limit: int = -1) -> list[StoredPaper]:
+        """Papers in the order of their ids, from the one after `after`."""
+        return self._papers("papers.paper_id > ? ORDER BY papers.paper_id LIMIT ?", (after, limit))
+
+    def paper(self, paper_id: str) -> StoredPaper:
+        """One paper. Raises NotFoundError."""
+        self._known([paper_id])
+        return self._papers("papers.paper_id = ?", (paper_id,))[0]
+
+    def outline(self, paper_id: str) -> list[dict[str, str | int]]:
+        """The paper's section tree as rows of title, number, level, start and role, in reading order."""
+        self._known([paper_id])
+        (sections,) = self._connection.execute("SELECT sections FROM papers WHERE paper_id = ?", (paper_id,)).fetchone()
+        rows: list[dict[str, str | int]] = json.loads(sections)
+        return rows
+
+    def entities(self, paper_id: str) -> list[dict[str, str | list[str]]]:
+        """The rows of the record's entity lists, as they stand there."""
+        self._known([paper_id])
+        (entities,) = self._connection.execute("SELECT entities FROM papers WHERE paper_id = ?", (paper_id,)).fetchone()
+        rows: list[dict[str, str | list[str]]] = json.loads(entities)
+        return rows
+
+    def references(self, paper_id: str, numbers: Sequence[int] | None = None) -> dict[int, Reference]:
+        """Entries of the paper's reference list by their 0-based number; all of them, or those named."""
+        where = "" if numbers is None else f"AND number IN ({_marks(numbers)})"
+        rows = self._connection.execute(
+            "SELECT number, key, text, reference_entries.doi, reference_entries.pmid FROM reference_entries "
+            f"JOIN papers ON papers.id = paper WHERE papers.paper_id = ? {where} ORDER BY number",
+            (paper_id, *(numbers or ())),
+        )
+        return {number: Reference(key, text, doi, pmid, 0, 0) for number, key, text, doi, pmid in rows}
+
+    def origins(self) -> dict[str, tuple[str, str, str]]:
+        """Every paper's file: absolute path -> paper id, SHA-256, source name."""
+        rows = self._connection.execute("SELECT origin, paper_id, sha256, source FROM papers")
+        return {origin: (paper_id, sha256, source) for origin, paper_id, sha256, source in rows}
+
+    def vectors_of(self, paper_id: str) -> dict[str, Vectors]:
+        """The paper's vectors by the text that they embed."""
+        rows = self._connection.execute(
+            "SELECT embedded_text, vector FROM vectors JOIN passages ON passages.id = vectors.id "
+            "JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?",
+            (paper_id,),
+        )
+        return {text: np.frombuffer(blob, dtype=np.float32) for text, blob in rows}
+
+    def _known(self, paper_ids: Sequence[str]) -> None:
+        rows = self._connection.execute(
+            f"SELECT paper_id FROM papers WHERE paper_id IN ({_marks(paper_ids)})", paper_ids
+        )
+        unknown = sorted(set(paper_ids) - {row[0] for row in rows})
+        if unknown:
+            raise NotFoundError(f"no paper {unknown[0]!r} in this index: `loccit papers` lists those that are")
+
+    def _papers(self, where: str, values: Sequence[str | int]) -> list[StoredPaper]:
+        rows = self._connection.execute(f"SELECT {_PAPER_COLUMNS} FROM papers WHERE {where}", values)
+        return [_paper(row) for row in rows]
+
+    def _passages(self, where: str, values: Sequence[str | int]) -> list[StoredPassage]:
+        rows = self._connection.execute(
+            f"SELECT {_PASSAGE_COLUMNS}, {_PAPER_COLUMNS} FROM passages JOIN papers ON papers.id = passages.paper "
+            f"WHERE {where} ORDER BY passages.paper, passages.ordinal",
+            values,
+        )
+        return [_passage(row) for row in rows]
+
+
+class IndexReader:
+    """An open index. Safe to use from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the index in `folder`. Raises the IndexStateError that fits."""
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = [connect(folder)]
+        self._manifest = ""
+        self._vectors: DenseIndex | None = None
+        with self.snapshot():
+            pass  # a damaged or foreign index is found now, not at the first question
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The newest committed generation, held still until the block ends."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or connect(self.folder)
+        with damage_named(self.folder):
+            connection.execute("BEGIN")
+            try:
+                generation, manifest = read_meta(connection)
+                yield Snapshot(connection, generation, manifest, self._vectors_at(connection, generation, manifest))
+            finally:
+                connection.rollback()
+                with self._lock:
+                    self._idle.append(connection)
+
+    def _vectors_at(self, connection: sqlite3.Connection, generation: int, manifest: Manifest) -> DenseIndex:
+        """The FAISS index of the connection's generation: at hand, from the file, or caught up from the rows."""
+        with self._lock:
+            current = self._vectors
+            if current is None or current.generation < generation:
+                loaded = dense.load(self.folder / VECTORS, manifest.model.dim)
+                current = loaded if current is None or loaded.generation >= current.generation else current
+            if current.generation != generation:
+                current = current.caught_up(connection, generation, manifest.model.dim)
+            if self._vectors is None or generation >= self._vectors.generation:
+                self._vectors = current
+            return current
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+
+def _marks(values: Sequence[object]) -> str:
+    """Placeholders for an SQL list."""
+    return ", ".join("?" * len(values))
+
+
+_PAPER_COLUMNS = (
+    "papers.paper_id, source, origin, sha256, title, authors, pmcid, doi, pmid, journal, date, year, licence, url, "
+    "body_omitted, (SELECT count(*) FROM passages AS own WHERE own.paper = papers.id), left_out"
+)
+_PASSAGE_COLUMNS = (
+    "passages.id, passage_id, papers.paper_id, ordinal, start, end, text, kind, role, section, section_number, "
+    "sentences, embedded_text, n_wordpieces, n_tokens, markers"
+)
+_N_PASSAGE_COLUMNS = 16
+
+_Row = Sequence[Any]
+
+
+def _paper(row: _Row) -> StoredPaper:
+    *plain, url, body_omitted, n_passages, left_out = row
+    authors = tuple(json.loads(plain.pop(5)))
+    paper_id, source, origin, sha256, title, pmcid, doi, pmid, journal, date, year, licence = plain
+    return StoredPaper(
+        paper_id, source, origin, sha256, title, authors, pmcid, doi, pmid, journal, date,
+        None if year is None else int(year), licence, url, body_omitted, int(n_passages), json.loads(left_out),
+    )  # fmt: skip
+
+
+def _passage(row: _Row) -> StoredPassage:
+    row_id, *own = row[:_N_PASSAGE_COLUMNS]
+    markers = tuple((start, end, tuple(numbers)) for start, end, numbers in json.loads(own.pop()))
+    (
+        passage_id,
+        paper_id,
+        ordinal,
+        start,
+        end,
+        text,
+        kind,
+        role,
+        section,
+        number,
+        sentences,
+        embedded,
+        pieces,
+        tokens,
+    ) = own
+    passage = Passage(
+        passage_id, paper_id, int(ordinal), int(start), int(end), text, kind, role, tuple(json.loads(section)), number,
+        tuple(Sentence(*each) for each in json.loads(sentences)), embedded, int(pieces), int(tokens),
+    )  # fmt: skip
+    return StoredPassage(int(row_id), passage, _paper(row[_N_PASSAGE_COLUMNS:]), markers)

@@ -1,0 +1,231 @@
+"""Tables, manifest and connections of an index's SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from indexer.chunking import CHUNKER_VERSION
+from indexer.config import BuildConfig
+from indexer.embedding import ModelIdentity
+from indexer.errors import IndexDamagedError, IndexMismatchError, IndexMissingError, IndexNotWritableError
+from indexer.terms import TERMS_VERSION
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x4C4F4343
+"""`LOCC`: tells an index from any other SQLite file."""
+
+DATABASE = "index.sqlite"
+VECTORS = "vectors.faiss"
+LOCK = "writer.lock"
+
+_BUSY_TIMEOUT_MS = 10_000
+
+_TABLES = f"""
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE papers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    paper_id TEXT NOT NULL UNIQUE,
+    source TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    title TEXT NOT NULL,
+    authors TEXT NOT NULL,
+    pmcid TEXT NOT NULL,
+    doi TEXT NOT NULL,
+    pmid TEXT NOT NULL,
+    journal TEXT NOT NULL,
+    date TEXT NOT NULL,
+    year INTEGER,
+    licence TEXT NOT NULL,
+    url TEXT NOT NULL,
+    body_omitted TEXT NOT NULL,
+    sections TEXT NOT NULL,
+    entities TEXT NOT NULL,
+    left_out TEXT NOT NULL,
+    title_terms TEXT NOT NULL
+);
+CREATE INDEX papers_origin ON papers (origin);
+CREATE TABLE reference_entries (
+    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    text TEXT NOT NULL,
+    doi TEXT NOT NULL,
+    pmid TEXT NOT NULL,
+    PRIMARY KEY (paper, number)
+) WITHOUT ROWID;
+CREATE TABLE passages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
+    passage_id TEXT NOT NULL UNIQUE,
+    ordinal INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    end INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    role TEXT NOT NULL,
+    section TEXT NOT NULL,
+    section_number TEXT NOT NULL,
+    sentences TEXT NOT NULL,
+    markers TEXT NOT NULL,
+    embedded_text TEXT NOT NULL,
+    n_wordpieces INTEGER NOT NULL,
+    n_tokens INTEGER NOT NULL,
+    heading_terms TEXT NOT NULL,
+    terms TEXT NOT NULL
+);
+CREATE UNIQUE INDEX passages_paper ON passages (paper, ordinal);
+CREATE TABLE vectors (
+    id INTEGER PRIMARY KEY REFERENCES passages (id) ON DELETE CASCADE,
+    vector BLOB NOT NULL
+);
+CREATE VIEW passage_terms AS
+    SELECT passages.id AS id, papers.title_terms AS title, passages.heading_terms AS headings, passages.terms AS body
+    FROM passages JOIN papers ON papers.id = passages.paper;
+CREATE VIRTUAL TABLE passages_fts USING fts5 (
+    title, headings, body, content='passage_terms', content_rowid='id', tokenize='unicode61 remove_diacritics 0'
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an index was made with."""
+
+    config: BuildConfig
+    model: ModelIdentity
+    chunker_version: int = CHUNKER_VERSION
+    terms_version: int = TERMS_VERSION
+
+    def to_json(self) -> str:
+        """Canonical JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The manifest that `to_json` wrote. Raises IndexDamagedError."""
+        try:
+            raw = json.loads(text)
+            return cls(
+                BuildConfig(**raw.pop("config")),
+                ModelIdentity(**raw.pop("model")),
+                **raw,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise IndexDamagedError(f"the index's manifest cannot be read ({error}): {REBUILD}") from error
+
+    def check(self, wanted: Manifest) -> None:
+        """Raise IndexMismatchError, naming the first difference, unless `wanted` is the same."""
+        if self == wanted:
+            return
+        pairs = [
+            ("model", self.model.name, wanted.model.name),
+            ("model weights", self.model.weights_sha256[:12], wanted.model.weights_sha256[:12]),
+            ("model identity", self.model, wanted.model),
+            ("chunker version", self.chunker_version, wanted.chunker_version),
+            ("terms version", self.terms_version, wanted.terms_version),
+            ("configuration", self.config, wanted.config),
+        ]
+        what, made, asked = next(pair for pair in pairs if pair[1] != pair[2])
+        raise IndexMismatchError(f"{what}: the index was made with {made}, now it is {asked}. {REBUILD}")
+
+
+REBUILD = "Run `loccit index PATH... --rebuild` to make it anew."
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Turn SQLite's complaints into the index's own errors, naming the folder."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        message = str(error)
+        if "readonly" in message or "unable to open" in message or "full" in message:
+            raise IndexNotWritableError(
+                f"{folder}: {message}; check the folder's permissions and free space"
+            ) from error
+        raise IndexDamagedError(f"{folder / DATABASE}: {message}. {REBUILD}") from error
+    except sqlite3.DatabaseError as error:
+        raise IndexDamagedError(f"{folder / DATABASE}: {error}. {REBUILD}") from error
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    """A connection to an existing index. Raises IndexMissingError, IndexDamagedError, IndexMismatchError."""
+    path = folder / DATABASE
+    if not path.is_file():
+        if (folder / VECTORS).exists():
+            raise IndexDamagedError(
+                f"{path} is missing, though {VECTORS} is there: copy the whole folder, or {REBUILD}"
+            )
+        raise IndexMissingError(f"there is no index in {folder}: run `loccit index PATH... --index {folder}`")
+    if path.stat().st_size == 0:
+        raise IndexDamagedError(f"{path} is empty: copy the whole folder again, or {REBUILD}")
+    with damage_named(folder):
+        connection = _open(path)
+        try:
+            _check_file(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def create(folder: Path, manifest: Manifest) -> sqlite3.Connection:
+    """A connection to a new, empty index. Raises IndexNotWritableError."""
+    with damage_named(folder):
+        connection = _open(folder / DATABASE, mode="rwc")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN; {_TABLES}")
+        connection.executemany(
+            "INSERT INTO meta VALUES (?, ?)", [("generation", "0"), ("manifest", manifest.to_json())]
+        )
+        connection.execute("COMMIT")
+    return connection
+
+
+def read_meta(connection: sqlite3.Connection) -> tuple[int, Manifest]:
+    """Generation and manifest. Raises IndexDamagedError."""
+    rows = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    try:
+        return int(rows["generation"]), Manifest.from_json(rows["manifest"])
+    except (KeyError, ValueError) as error:
+        raise IndexDamagedError(f"the index's manifest is incomplete ({error}). {REBUILD}") from error
+
+
+def _open(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    # Journal and shared-memory files cannot be made in a folder that takes none: read such an index as it stands.
+    sealed = mode == "rw" and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+    query = "mode=ro&immutable=1" if sealed else f"mode={mode}"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{query}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _check_file(connection: sqlite3.Connection, path: Path) -> None:
+    """Whose file is this, which schema, and is all of it here?"""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID:
+        raise IndexDamagedError(f"{path} is not a loccit index: name another folder with --index")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        raise IndexMismatchError(
+            f"{path} has schema version {version}, this loccit reads {SCHEMA_VERSION}: "
+            "install the loccit that made it, or make it anew in another folder"
+        )
+    if not path.with_name(path.name + "-wal").exists():
+        (n_pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        if path.stat().st_size < n_pages * page_size:
+            raise IndexDamagedError(f"{path} is cut short: copy the whole folder again, or {REBUILD}")

@@ -1,0 +1,1 @@
+"""Index in, answers out: search, ask, and the front ends over them."""

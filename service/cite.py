@@ -1,0 +1,135 @@
+"""The place cited: paper, section path, paragraph, sentences, offsets, and the references leaned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from indexer.papers import Reference, Sentence
+from indexer.store import StoredPaper, StoredPassage
+
+_NAME_SUFFIXES = frozenset({"Jr", "Jr.", "Sr", "Sr.", "II", "III", "IV"})
+_LABEL_TITLE_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class CitedReference:
+    """An entry of the paper's reference list that the cited text names."""
+
+    marker: str
+    """As it stands in the text: `[45]`."""
+    text: str
+    doi: str
+    pmid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a text stands. `source[start:end]` is that text, to the character."""
+
+    paper_id: str
+    title: str
+    authors: tuple[str, ...]
+    year: int | None
+    doi: str
+    url: str
+    section: tuple[str, ...]
+    """Section titles from the top-level section down; empty where the paper has no headings there."""
+    paragraph: int
+    """1-based, in its section: the paragraph of the cited sentences. 0 for a heading."""
+    sentences: tuple[int, ...]
+    """1-based, in that paragraph."""
+    start: int
+    end: int
+    source: str
+    source_sha256: str
+    label: str
+    references: tuple[CitedReference, ...]
+
+
+def cite(stored: StoredPassage, references: Mapping[int, Reference], best: Sequence[Sentence] = ()) -> Citation:
+    """The citation of a passage, or of its `best` sentences in it; `references` are the paper's, by number.
+
+    Paragraph and sentence numbers are those of the best sentences' first paragraph, of all its sentences in the
+    passage where none is named.
+    """
+    passage, paper = stored.passage, stored.paper
+    named = best or passage.sentences
+    paragraph = named[0].paragraph
+    return Citation(
+        paper_id=paper.paper_id,
+        title=paper.title,
+        authors=paper.authors,
+        year=paper.year,
+        doi=paper.doi,
+        url=paper.url,
+        section=passage.section,
+        paragraph=paragraph,
+        sentences=tuple(sorted({sentence.number for sentence in named if sentence.paragraph == paragraph})),
+        start=passage.start,
+        end=passage.end,
+        source=paper.source,
+        source_sha256=paper.sha256,
+        label=label(paper, passage.section, passage.section_number, paragraph),
+        references=_cited(stored, references, passage.start, passage.end),
+    )
+
+
+def cite_sentence(stored: StoredPassage, references: Mapping[int, Reference], sentence: Sentence) -> Citation:
+    """The citation of one sentence of a passage: its own offsets, and the references that it names itself."""
+    return replace(
+        cite(stored, references, [sentence]),
+        start=sentence.start,
+        end=sentence.end,
+        references=_cited(stored, references, sentence.start, sentence.end),
+    )
+
+
+def label(paper: StoredPaper, section: Sequence[str], number: str, paragraph: int) -> str:
+    """`Pang et al. 2026, §3.2 AGEs and Bone Quality, ¶4`: for people."""
+    parts = [" ".join(filter(None, (_authors(paper), str(paper.year or ""))))]
+    if section:
+        title = section[-1]
+        if number and title.startswith(number):
+            title = f"{number} {title[len(number) :].lstrip('.) ')}"
+        parts.append(f"§{title}")
+    if paragraph:
+        parts.append(f"¶{paragraph}")
+    return ", ".join(parts)
+
+
+def _authors(paper: StoredPaper) -> str:
+    names = [_surname(author) for author in paper.authors]
+    if not names:
+        title = paper.title or paper.paper_id
+        return title if len(title) <= _LABEL_TITLE_CHARACTERS else f"{title[: _LABEL_TITLE_CHARACTERS - 1].rstrip()}…"
+    if len(names) > 2:
+        return f"{names[0]} et al."
+    return " & ".join(names)
+
+
+def _surname(author: str) -> str:
+    """The family name of `Carole Fournier`, `Fournier, Carole`, `Fournier C`, `Ludwig van Beethoven`."""
+    if "," in author:
+        return author.split(",", 1)[0].strip()
+    words = [word for word in author.split() if word not in _NAME_SUFFIXES]
+    if len(words) > 1 and words[-1].isupper() and len(words[-1]) <= 2 and not words[0].isupper():
+        words.pop()  # "Fournier C": initials come last
+        return " ".join(words)
+    first = len(words) - 1
+    while first > 1 and words[first - 1].islower():
+        first -= 1
+    return " ".join(words[first:])
+
+
+def _cited(
+    stored: StoredPassage, references: Mapping[int, Reference], start: int, end: int
+) -> tuple[CitedReference, ...]:
+    passage = stored.passage
+    return tuple(
+        CitedReference(passage.text[at - passage.start : to - passage.start], entry.text, entry.doi, entry.pmid)
+        for at, to, numbers in stored.markers
+        if start <= at and to <= end
+        for entry in map(references.get, numbers)
+        if entry is not None
+    )

@@ -1,0 +1,451 @@
+"""Library: an open index and its model. Every front end calls this and nothing else, and shows what it gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from indexer.embedding import Embedder, load_embedder
+from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
+from indexer.papers import BlockKind, Reference, Role, Sentence
+from indexer.plaintext import plain_text
+from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
+from service.answer import Candidate, Kind, Quote, Status, choose, judge
+from service.cite import Citation, cite, cite_sentence
+from service.query import MAX_K, Filters, Query
+from service.search import Scored, best_sentences, rank, word_scores
+
+DEFAULT_ASK_K = 8
+MAX_CONTEXT = 20
+"""Passages on either side that may be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """Offsets into a passage's `text`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The parts of a hit's score. Higher is better."""
+
+    dense: float
+    """Cosine similarity of query and passage."""
+    lexical: float
+    """BM25."""
+    sentence: float
+    """Of the passage's best sentence, 0 to 1; in `search` the share of the query's words that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found, and where it stands."""
+
+    rank: int
+    score: float
+    scores: Scores
+    passage_id: str
+    text: str
+    highlights: tuple[Highlight, ...]
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A short form in the query, and what it was taken to mean."""
+
+    term: str
+    expansion: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchReply:
+    """What a search found."""
+
+    query: str
+    generation: int
+    took_ms: float
+    expansions: tuple[Expansion, ...]
+    hits: tuple[Hit, ...]
+    next_cursor: str | None
+    """Pass it back with the same query for the hits that follow; None after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the papers say to a question."""
+
+    question: str
+    status: Status
+    confidence: float
+    """Cosine similarity of question and best passage, 0 to 1. Not a probability."""
+    kind: Kind
+    text: str
+    """The quotes, each with its number."""
+    quotes: tuple[Quote, ...]
+    hits: tuple[Hit, ...]
+    generation: int
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PassageView:
+    """A passage read on its own, not found by a query."""
+
+    passage_id: str
+    text: str
+    kind: BlockKind
+    role: Role
+    n_tokens: int
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class PassageReply:
+    """A passage and its neighbours in the paper."""
+
+    passage: PassageView
+    before: tuple[PassageView, ...]
+    after: tuple[PassageView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """A node of a paper's section tree."""
+
+    title: str
+    number: str
+    level: int
+    start: int
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSummary:
+    """A paper, as a list shows it."""
+
+    paper_id: str
+    title: str
+    authors: tuple[str, ...]
+    year: int | None
+    journal: str
+    date: str
+    doi: str
+    pmcid: str
+    pmid: str
+    licence: str
+    url: str
+    source: str
+    source_sha256: str
+    n_passages: int
+    body_omitted: str
+    """Where the full text can be had, when the file says that its body was left out; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperList:
+    """A page of papers, in the order of their ids."""
+
+    papers: tuple[PaperSummary, ...]
+    total: int
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaperReply:
+    """One paper: its record, section tree, passages' ids, and what stands in no passage."""
+
+    paper: PaperSummary
+    sections: tuple[SectionView, ...]
+    passage_ids: tuple[str, ...]
+    left_out: dict[str, int]
+    """Non-blank characters that stand in no passage, by kind of block."""
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What an index is and holds."""
+
+    folder: str
+    generation: int
+    n_papers: int
+    n_passages: int
+    n_vectors: int
+    model: str
+    model_revision: str
+    model_weights_sha256: str
+    dim: int
+    pooling: str
+    max_wordpieces: int
+    passage_wordpieces: int
+
+
+class Library:
+    """An open index. Safe to use from several threads; each call sees one generation."""
+
+    def __init__(self, reader: IndexReader, load: Callable[[str], Embedder]) -> None:
+        self._reader = reader
+        self._load = load
+        self._loading = Lock()
+        self._embedder: Embedder | None = None
+
+    @classmethod
+    def open(cls, folder: Path, *, load: Callable[[str], Embedder] | None = None) -> Library:
+        """Open the index in `folder`. The model is loaded at the first question. Raises IndexStateError."""
+        return cls(IndexReader(folder), load or (lambda name: load_embedder(name, threads=1)))
+
+    def warm(self) -> None:
+        """Load the model now. Raises ModelError, IndexMismatchError."""
+        with self._reader.snapshot() as snapshot:
+            self._model(snapshot)
+
+    def search(self, query: Query) -> SearchReply:
+        """The passages that fit the query best. Raises UsageError, NotFoundError, IndexStateError, ModelError."""
+        began = time.perf_counter()
+        with self._reader.snapshot() as snapshot:
+            embedder = self._model(snapshot)
+            offset = query.offset(snapshot.generation)
+            scored = self._rank(snapshot, embedder, query, offset + query.k + 1)
+            page = scored[offset : offset + query.k]
+            found = snapshot.passages([each.row_id for each in page])
+            n_fit = _within(found, query.max_tokens)
+            hits = _hits(snapshot, page[:n_fit], found[:n_fit], word_scores(query.text, found[:n_fit]), offset)
+            end = offset + n_fit
+            more = n_fit > 0 and len(scored) > end
+            return SearchReply(
+                query=query.text,
+                generation=snapshot.generation,
+                took_ms=_ms_since(began),
+                expansions=(),
+                hits=hits,
+                next_cursor=query.next_cursor(end, snapshot.generation) if more else None,
+            )
+
+    def ask(self, question: str, *, k: int = DEFAULT_ASK_K, filters: Filters | None = None) -> Answer:
+        """The sentences that answer best, quoted and cited, and the passages they stand in. Raises as `search` does."""
+        began = time.perf_counter()
+        query = Query(question, k, filters or Filters())
+        with self._reader.snapshot() as snapshot:
+            embedder = self._model(snapshot)
+            page = self._rank(snapshot, embedder, query, k)
+            found = snapshot.passages([each.row_id for each in page])
+            scores = _sentence_scores(embedder, question, found)
+            hits = _hits(snapshot, page, found, scores, 0)
+            confidence = max((each.dense for each in page), default=0.0)
+            status = judge(confidence) if hits else "not_found"
+            chosen = choose(_candidates(found, scores)) if status != "not_found" else []
+            quotes = tuple(
+                _quote(snapshot, n, found[each.hit], each.sentence) for n, each in enumerate(chosen, start=1)
+            )
+            return Answer(
+                question=question,
+                status=status,
+                confidence=round(min(1.0, max(0.0, confidence)), 4),
+                kind="extractive" if quotes else "none",
+                text=" ".join(f"{quote.text} [{quote.n}]" for quote in quotes),
+                quotes=quotes,
+                hits=hits,
+                generation=snapshot.generation,
+                took_ms=_ms_since(began),
+            )
+
+    def passage(self, passage_id: str, *, context: int = 0) -> PassageReply:
+        """A passage with `context` neighbours on either side. Raises NotFoundError, UsageError."""
+        if not 0 <= context <= MAX_CONTEXT:
+            raise UsageError(f"context is {context}: ask for 0 to {MAX_CONTEXT} passages on either side")
+        with self._reader.snapshot() as snapshot:
+            around, at = snapshot.passage(passage_id, context)
+            views = [_view(snapshot, stored) for stored in around]
+            return PassageReply(views[at], tuple(views[:at]), tuple(views[at + 1 :]))
+
+    def papers(self, *, cursor: str = "", limit: int = MAX_K) -> PaperList:
+        """Papers in the order of their ids, after the one named by `cursor`. Raises UsageError."""
+        if not 1 <= limit <= MAX_K:
+            raise UsageError(f"limit is {limit}: ask for 1 to {MAX_K} papers")
+        with self._reader.snapshot() as snapshot:
+            rows = snapshot.papers(after=cursor, limit=limit + 1)
+            page = tuple(_summary(row) for row in rows[:limit])
+            more = page[-1].paper_id if len(rows) > limit else None
+            return PaperList(page, snapshot.counts()["papers"], more)
+
+    def paper(self, paper_id: str) -> PaperReply:
+        """One paper's record and outline. Raises NotFoundError."""
+        with self._reader.snapshot() as snapshot:
+            row = snapshot.paper(paper_id)
+            return PaperReply(
+                paper=_summary(row),
+                sections=tuple(SectionView(**each) for each in snapshot.outline(paper_id)),  # type: ignore[arg-type]
+                passage_ids=tuple(each.passage.passage_id for each in snapshot.passages_of(paper_id)),
+                left_out=row.left_out,
+                references=tuple(snapshot.references(paper_id).values()),
+            )
+
+    def info(self) -> Info:
+        """What the index is and holds."""
+        with self._reader.snapshot() as snapshot:
+            counts, manifest = snapshot.counts(), snapshot.manifest
+            return Info(
+                folder=str(self._reader.folder),
+                generation=snapshot.generation,
+                n_papers=counts["papers"],
+                n_passages=counts["passages"],
+                n_vectors=counts["vectors"],
+                model=manifest.model.name,
+                model_revision=manifest.model.revision,
+                model_weights_sha256=manifest.model.weights_sha256,
+                dim=manifest.model.dim,
+                pooling=manifest.model.pooling,
+                max_wordpieces=manifest.model.max_wordpieces,
+                passage_wordpieces=manifest.config.max_wordpieces,
+            )
+
+    def close(self) -> None:
+        """Let go of the index's files."""
+        self._reader.close()
+
+    def _model(self, snapshot: Snapshot) -> Embedder:
+        """The embedder that the snapshot's vectors were made with."""
+        if not snapshot.counts()["papers"]:
+            raise IndexMissingError(
+                f"the index in {self._reader.folder} holds no papers yet: run `loccit index PATH...` to add some"
+            )
+        wanted = snapshot.manifest.model
+        with self._loading:
+            if self._embedder is None or self._embedder.identity.name != wanted.name:
+                self._embedder = self._load(wanted.name)
+            if self._embedder.identity != wanted:
+                raise IndexMismatchError(
+                    f"the index was made with {wanted.name} of weights {wanted.weights_sha256[:12]}…, and the model of "
+                    f"that name here has {self._embedder.identity.weights_sha256[:12]}…: install that model, or run "
+                    "`loccit index PATH... --rebuild`"
+                )
+            return self._embedder
+
+    def _rank(self, snapshot: Snapshot, embedder: Embedder, query: Query, k: int) -> list[Scored]:
+        vector = embedder.encode_query(query.text)
+        return rank(snapshot, query.text, vector, k, query.filters.selection())
+
+
+def _ms_since(began: float) -> float:
+    return round(1e3 * (time.perf_counter() - began), 2)
+
+
+def _within(found: Sequence[StoredPassage], max_tokens: int) -> int:
+    """How many of the passages fit the budget, from the first on; the first one is given whatever its size."""
+    if not max_tokens:
+        return len(found)
+    spent = 0
+    for n, stored in enumerate(found):
+        spent += stored.passage.n_tokens
+        if spent > max_tokens:
+            return max(n, 1)
+    return len(found)
+
+
+def _sentence_scores(embedder: Embedder, question: str, found: Sequence[StoredPassage]) -> list[list[float]]:
+    """For each passage, each sentence's score: half its cosine similarity to the question, half its words."""
+    texts = [
+        _readable(embedder, stored.passage.text[each.start - stored.passage.start : each.end - stored.passage.start])
+        for stored in found
+        for each in stored.passage.sentences
+    ]
+    similarity = iter((embedder.encode(texts) @ embedder.encode_query(question)).tolist())
+    words = word_scores(question, found)
+    return [[(max(0.0, next(similarity)) + word) / 2 for word in sentences] for sentences in words]
+
+
+def _readable(embedder: Embedder, sentence: str) -> str:
+    """The sentence's words, as many from its start as the model reads."""
+    text = plain_text(sentence, 0, len(sentence))
+    while embedder.count([text])[0] > embedder.identity.max_wordpieces:
+        text = text[: len(text) * 3 // 4]
+    return text
+
+
+def _hits(
+    snapshot: Snapshot,
+    page: Sequence[Scored],
+    found: Sequence[StoredPassage],
+    scores: Sequence[Sequence[float]],
+    offset: int,
+) -> tuple[Hit, ...]:
+    """Hits in ranking order, with their best sentences marked and cited."""
+    hits: list[Hit] = []
+    for n, (each, stored, sentence_scores) in enumerate(zip(page, found, scores, strict=True), start=offset + 1):
+        best = best_sentences(stored, sentence_scores)
+        passage = stored.passage
+        hits.append(
+            Hit(
+                rank=n,
+                score=round(each.score, 6),
+                scores=Scores(
+                    round(each.dense, 6), round(each.lexical, 6), round(max(sentence_scores, default=0.0), 6)
+                ),
+                passage_id=passage.passage_id,
+                text=passage.text,
+                highlights=tuple(Highlight(one.start - passage.start, one.end - passage.start) for one in best),
+                citation=cite(stored, _references(snapshot, stored), best),
+            )
+        )
+    return tuple(hits)
+
+
+def _candidates(found: Sequence[StoredPassage], scores: Sequence[Sequence[float]]) -> list[Candidate]:
+    """The best sentence of each passage."""
+    candidates: list[Candidate] = []
+    for hit, (stored, sentence_scores) in enumerate(zip(found, scores, strict=True)):
+        at = max(range(len(sentence_scores)), key=lambda i: (sentence_scores[i], -i))
+        candidates.append(Candidate(hit, stored.passage.sentences[at], sentence_scores[at]))
+    return candidates
+
+
+def _quote(snapshot: Snapshot, n: int, stored: StoredPassage, sentence: Sentence) -> Quote:
+    start = stored.passage.start
+    text = stored.passage.text[sentence.start - start : sentence.end - start]
+    return Quote(n, text, cite_sentence(stored, _references(snapshot, stored), sentence))
+
+
+def _references(snapshot: Snapshot, stored: StoredPassage) -> dict[int, Reference]:
+    """The reference entries that the passage's markers name."""
+    numbers = sorted({number for _, _, named in stored.markers for number in named})
+    return snapshot.references(stored.paper.paper_id, numbers) if numbers else {}
+
+
+def _view(snapshot: Snapshot, stored: StoredPassage) -> PassageView:
+    passage = stored.passage
+    return PassageView(
+        passage.passage_id,
+        passage.text,
+        passage.kind,
+        passage.role,
+        passage.n_tokens,
+        cite(stored, _references(snapshot, stored)),
+    )
+
+
+def _summary(row: StoredPaper) -> PaperSummary:
+    return PaperSummary(
+        paper_id=row.paper_id,
+        title=row.title,
+        authors=row.authors,
+        year=row.year,
+        journal=row.journal,
+        date=row.date,
+        doi=row.doi,
+        pmcid=row.pmcid,
+        pmid=row.pmid,
+        licence=row.licence,
+        url=row.url,
+        source=row.source,
+        source_sha256=row.sha256,
+        n_passages=row.n_passages,
+        body_omitted=row.body_omitted,
+    )

@@ -1,0 +1,92 @@
+"""A search request, checked: what the front ends hand over and what every limit is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+
+from indexer.errors import UsageError
+from indexer.papers import Role
+from indexer.store import Selection
+
+MAX_K = 200
+MAX_QUERY_CHARACTERS = 4_000
+"""Some 800 words: a long question. A longer text is a document, not a query."""
+MAX_REPLY_TOKENS = 1_000_000
+_YEARS = range(1000, 10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which passages may answer; empty fields do not filter."""
+
+    paper_ids: tuple[str, ...] = ()
+    section: str = ""
+    """Words of a section title anywhere on the path ("methods"), or a section number ("3.2", its subsections too)."""
+    year_from: int = 0
+    year_to: int = 0
+    include: tuple[Role, ...] = ()
+    """`back_matter` and `references` are searched only when named here, and by their words alone."""
+
+    def selection(self) -> Selection:
+        """The same, as the store understands it. Raises UsageError for years that cannot be."""
+        for name, year in (("year_from", self.year_from), ("year_to", self.year_to)):
+            if year and year not in _YEARS:
+                raise UsageError(f"{name} is {year}: give a year of four digits, or leave it out")
+        if self.year_from and self.year_to and self.year_from > self.year_to:
+            raise UsageError(f"year_from {self.year_from} is after year_to {self.year_to}: swap them")
+        roles = tuple(sorted({"body", *self.include}))
+        return Selection(self.paper_ids, self.section.strip(), self.year_from, self.year_to, roles)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A checked search request."""
+
+    text: str
+    k: int = 10
+    filters: Filters = field(default_factory=Filters)
+    max_tokens: int = 0
+    """Budget of the reply's passages in cl100k_base tokens; 0 for none."""
+    cursor: str = ""
+    """The `next_cursor` of an earlier reply to the same query."""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise UsageError("the query is empty: ask a question or name what to look for")
+        if len(self.text) > MAX_QUERY_CHARACTERS:
+            raise UsageError(
+                f"the query has {len(self.text):,} characters, and {MAX_QUERY_CHARACTERS:,} are the most: shorten it"
+            )
+        if not 1 <= self.k <= MAX_K:
+            raise UsageError(f"k is {self.k}: ask for 1 to {MAX_K} passages")
+        if not 0 <= self.max_tokens <= MAX_REPLY_TOKENS:
+            raise UsageError(f"max_tokens is {self.max_tokens}: give 0 for no budget, or up to {MAX_REPLY_TOKENS:,}")
+
+    def next_cursor(self, offset: int, generation: int) -> str:
+        """A cursor that goes on from `offset` in this query's ranking at that generation."""
+        raw = json.dumps([offset, generation, self._digest()], separators=(",", ":"))
+        return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+    def offset(self, generation: int) -> int:
+        """Where this query's page begins. Raises UsageError for a cursor of another query or generation."""
+        if not self.cursor:
+            return 0
+        try:
+            padded = self.cursor + "=" * (-len(self.cursor) % 4)
+            offset, of_generation, digest = json.loads(base64.urlsafe_b64decode(padded.encode()))
+            known = isinstance(offset, int) and offset >= 0 and digest == self._digest()
+        except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
+            raise UsageError("the cursor cannot be read: pass next_cursor as it came, or leave it out") from error
+        if not known:
+            raise UsageError("the cursor belongs to another query: repeat the query that it came from, or leave it out")
+        if of_generation != generation:
+            raise UsageError("the index has changed since that cursor was made: start again without it")
+        return offset
+
+    def _digest(self) -> str:
+        same = replace(self, cursor="", k=1, max_tokens=0)
+        return hashlib.sha256(repr(same).encode()).hexdigest()[:12]

@@ -1,0 +1,93 @@
+"""Ranking: candidates from both halves of the index, fused, best first. Knows nothing of front ends or storage.
+
+Dense (cosine) and lexical (BM25) candidates are united, each is given both scores, and a convex combination of the
+normalised scores ranks them (Bruch, Gai & Ingber 2023, "An Analysis of Fusion Functions for Hybrid Retrieval").
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from indexer.embedding import Vectors
+from indexer.papers import Sentence
+from indexer.store import Selection, Snapshot, StoredPassage
+from indexer.terms import terms
+
+DENSE_WEIGHT = 0.5
+"""Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
+MIN_CANDIDATES = 200
+"""How many candidates each half gives at the least; four times those wanted, if that is more."""
+_NEAR_BEST = 0.8
+"""A sentence is marked beside the best one of its passage when it scores at least this share of it."""
+_MAX_MARKED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate with its scores."""
+
+    row_id: int
+    score: float
+    """Fused, between 0 and 1; comparable within one ranking only."""
+    dense: float
+    """Cosine similarity of passage and query; 0 for a passage without a vector."""
+    lexical: float
+    """BM25; 0 where no query term occurs."""
+
+
+def rank(snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Selection) -> list[Scored]:
+    """The best `k` passages for a query, best first; equal scores in the order of indexing."""
+    n = max(MIN_CANDIDATES, 4 * k)
+    selected = snapshot.select(selection)
+    query_terms = terms(text)
+    dense = snapshot.dense(vector, n, selected)
+    lexical = snapshot.lexical(query_terms, n, selected)
+    dense |= snapshot.dense_of(vector, sorted(lexical.keys() - dense.keys()))
+    lexical |= snapshot.lexical_of(query_terms, sorted(dense.keys() - lexical.keys()))
+    fused = fuse(dense, lexical)
+    best = sorted(fused, key=lambda row_id: (-fused[row_id], row_id))[:k]
+    return [Scored(i, fused[i], dense.get(i, 0.0), lexical.get(i, 0.0)) for i in best]
+
+
+def fuse(dense: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
+    """The convex combination of both scores for every candidate of either.
+
+    Cosine is used as it is, no less than 0; BM25 is divided by the best of the candidates.
+    """
+    top = max(lexical.values(), default=0.0) or 1.0
+    return {
+        row_id: DENSE_WEIGHT * max(0.0, dense.get(row_id, 0.0)) + (1 - DENSE_WEIGHT) * lexical.get(row_id, 0.0) / top
+        for row_id in dense.keys() | lexical.keys()
+    }
+
+
+def word_scores(text: str, passages: Sequence[StoredPassage]) -> list[list[float]]:
+    """For each passage, each sentence's share of the query's terms, rarer terms counting more; 0 to 1.
+
+    A term's weight is its inverse frequency among all these sentences.
+    """
+    asked = set(terms(text))
+    found = [[asked.intersection(terms(sentence)) for sentence in _sentences(each)] for each in passages]
+    frequency = Counter(term for sentences in found for sentence in sentences for term in sentence)
+    n = sum(map(len, found))
+    weight = {term: math.log(1 + n / (0.5 + frequency[term])) for term in sorted(asked)}
+    total = sum(weight.values()) or 1.0
+    return [[sum(weight[term] for term in sorted(sentence)) / total for sentence in sentences] for sentences in found]
+
+
+def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sentence]:
+    """The one or two sentences of a passage with the highest scores, in reading order; none where all score 0."""
+    top = max(scores, default=0.0)
+    if top <= 0:
+        return []
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    marked = [i for i in order if scores[i] >= _NEAR_BEST * top][:_MAX_MARKED]
+    return [stored.passage.sentences[i] for i in sorted(marked)]
+
+
+def _sentences(stored: StoredPassage) -> list[str]:
+    passage = stored.passage
+    return [passage.text[each.start - passage.start : each.end - passage.start] for each in passage.sentences]

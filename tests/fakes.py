@@ -1,0 +1,41 @@
+"""A small embedder for tests of everything but the embedding: words hashed to directions, no model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from indexer.embedding import ModelIdentity, Vectors
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def _direction(word: str, dim: int) -> np.ndarray:
+    seed = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).standard_normal(dim)
+
+
+class WordEmbedder:
+    """The normalised sum of its words' fixed random directions. Counts what it was asked to encode."""
+
+    def __init__(self, name: str = "words", dim: int = 32, max_wordpieces: int = 64) -> None:
+        self.identity = ModelIdentity(name, "1", "0" * 64, dim, "mean", max_wordpieces)
+        self.encoded: list[str] = []
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [2 + len(_WORD.findall(text)) for text in texts]
+
+    def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] = lambda n: None) -> Vectors:
+        assert max(self.count(texts), default=0) <= self.identity.max_wordpieces
+        self.encoded.extend(texts)
+        on_progress(sum(self.count(texts)))
+        if not texts:
+            return np.empty((0, self.identity.dim), dtype=np.float32)
+        return np.vstack([self.encode_query(text) for text in texts])
+
+    def encode_query(self, text: str) -> Vectors:
+        total = np.sum([_direction(word, self.identity.dim) for word in _WORD.findall(text) or [""]], axis=0)
+        return np.asarray(total / np.linalg.norm(total), dtype=np.float32)

@@ -1,0 +1,192 @@
+"""Passages: exact, whole, within the embedder's limit, and the same every time."""
+
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indexer.chunking import chunk, left_out
+from indexer.config import BuildConfig
+from indexer.errors import ConfigError
+from indexer.markdown import parse_markdown
+from indexer.papers import CONTENT_KINDS, Paper, Passage
+
+LIMIT = 64
+CONFIG = BuildConfig(max_wordpieces=32, merge_below=12)
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def count(texts: Sequence[str]) -> list[int]:
+    """Words and marks, and two special tokens: additive, like the real tokenizer, and checkable by hand."""
+    return [2 + len(_WORD.findall(text)) for text in texts]
+
+
+def parse(text: str) -> Paper:
+    return parse_markdown(text, source="paper.md", sha256="0" * 64)
+
+
+def passages_of(text: str) -> list[Passage]:
+    return chunk(parse(text), CONFIG, count, LIMIT)
+
+
+def check_invariants(paper: Paper, passages: Sequence[Passage], limit: int, counter: object = count) -> None:
+    """Every promise that DESIGN makes of passages, checked from outside."""
+    assert callable(counter)
+    covered = bytearray(len(paper.text))
+    last = 0
+    for ordinal, passage in enumerate(passages):
+        assert passage.ordinal == ordinal
+        assert paper.text[passage.start : passage.end] == passage.text
+        assert passage.start >= last
+        last = passage.end
+        assert passage.text.strip() == passage.text != ""
+        assert passage.sentences[0].start == passage.start
+        assert passage.sentences[-1].end == passage.end
+        at = passage.start
+        for sentence in passage.sentences:
+            assert at <= sentence.start < sentence.end <= passage.end
+            at = sentence.end
+        covered[passage.start : passage.end] = b"\1" * (passage.end - passage.start)
+        owner = [s for s in paper.sections if s.start <= passage.start][-1] if passage.section else None
+        assert owner is None or owner.title == passage.section[-1]
+    sizes = counter([passage.embedded_text for passage in passages])
+    assert [passage.n_wordpieces for passage in passages] == sizes
+    assert max(sizes, default=0) <= limit
+    out = dict.fromkeys(left_out(paper, passages), 0)
+    for block in paper.blocks:
+        for at in range(block.start, block.end):
+            if not covered[at] and not paper.text[at].isspace():
+                assert block.kind not in CONTENT_KINDS
+                out[block.kind] += 1
+            covered[at] = 1
+    assert out == left_out(paper, passages)
+    assert all(covered[at] or paper.text[at].isspace() for at in range(len(paper.text)))
+    assert len({passage.passage_id for passage in passages}) == len(passages)
+
+
+PAPER = """# Bones and sugar
+
+**Authors:** Ada Lovelace, Charles Babbage
+
+## 1. Introduction
+
+Sugar binds to collagen over many years. The bond is slow to form and slow to break. Bone then loses its give, and a
+fall that once bruised now breaks. We ask how.
+
+Short one.
+
+Another short one.
+
+## 2. Results
+
+### 2.1. Collagen
+
+- First item.
+- Second item.
+
+**Table 1** Strength by group.
+
+| Group | Strength |
+|---|---|
+| sugar | 12 |
+| none | 20 |
+
+### 2.2. Nothing under this
+
+## References
+
+1. Lovelace A. On bones. J Bone 2001 1 2 10.1000/xyz
+"""
+
+
+def test_passages_of_a_paper_by_hand() -> None:
+    passages = passages_of(PAPER)
+    assert [(p.section, p.kind, p.role, " ".join(p.text.split())[:34]) for p in passages] == [
+        (("1. Introduction",), "paragraph", "body", "Sugar binds to collagen over many "),
+        (("1. Introduction",), "paragraph", "body", "Bone then loses its give, and a fa"),
+        (("1. Introduction",), "paragraph", "body", "Short one. Another short one."),
+        (("2. Results", "2.1. Collagen"), "list_item", "body", "- First item. - Second item."),
+        (("2. Results", "2.1. Collagen"), "table", "body", "**Table 1** Strength by group. | G"),
+        (("2. Results", "2.2. Nothing under this"), "heading", "body", "### 2.2. Nothing under this"),
+        (("References",), "list_item", "references", "1. Lovelace A. On bones. J Bone 20"),
+    ]
+    check_invariants(parse(PAPER), passages, LIMIT)
+
+
+def test_sentences_are_numbered_in_their_paragraph() -> None:
+    third = passages_of(PAPER)[2]
+    assert [(s.paragraph, s.number) for s in third.sentences] == [(2, 1), (3, 1)]
+    second = passages_of(PAPER)[1]
+    assert [(s.paragraph, s.number) for s in second.sentences] == [(1, 3), (1, 4)]
+
+
+def test_a_long_table_is_split_by_row_and_keeps_its_caption_and_header() -> None:
+    rows = "\n".join(f"| gene{n} | {n} | up |" for n in range(60))
+    text = f"# T\n\n## Results\n\n**Table 3** Hub genes.\n\n| Gene | Degree | Way |\n|---|---|---|\n{rows}\n"
+    passages = passages_of(text)
+    assert len(passages) > 3
+    assert passages[0].text.startswith("**Table 3** Hub genes.")
+    assert passages[0].embedded_text.startswith("Table 3 Hub genes. | Gene") is False
+    for passage in passages[1:]:
+        assert passage.text.startswith("| gene")
+        assert passage.embedded_text.startswith("Table 3 Hub genes.. Gene, Degree, Way. gene")
+    check_invariants(parse(text), passages, LIMIT)
+
+
+def test_a_sentence_longer_than_the_model_reads_is_cut_between_words() -> None:
+    text = "# T\n\n## S\n\n" + " ".join(f"word{n}" for n in range(500))
+    passages = passages_of(text)
+    check_invariants(parse(text), passages, LIMIT)
+    assert all(p.n_wordpieces <= LIMIT for p in passages)
+    assert " ".join(p.text for p in passages) == text.split("\n\n")[-1]
+    assert {s.number for p in passages for s in p.sentences} == {1}
+
+
+def test_a_long_sentence_that_the_model_reads_stays_whole() -> None:
+    sentence = " ".join(f"word{n}" for n in range(50)) + "."
+    passages = passages_of(f"# T\n\n## S\n\n{sentence}\n")
+    assert [p.text for p in passages] == [sentence]
+
+
+def test_ids_come_from_content_only() -> None:
+    ids = {p.text: p.passage_id for p in passages_of(PAPER)}
+    edited = {p.text: p.passage_id for p in passages_of(PAPER.replace("Short one.", "Short two."))}
+    assert len(ids.keys() & edited.keys()) == len(ids) - 1
+    assert all(ids[text] == edited[text] for text in ids.keys() & edited.keys())
+    assert passages_of(PAPER)[0].passage_id == "paper:" + passages_of(PAPER)[0].passage_id.split(":")[1]
+    assert re.fullmatch(r"paper:[0-9a-f]{16}", passages_of(PAPER)[0].passage_id)
+
+
+def test_twins_in_one_section_have_different_ids() -> None:
+    same = "Sugar binds to collagen over many years and the bond is slow to form and slow to break again."
+    passages = passages_of(f"# T\n\n## S\n\n{same}\n\n{same}\n")
+    assert [p.text for p in passages] == [same, same]
+    assert passages[0].passage_id != passages[1].passage_id
+
+
+_LINES = st.sampled_from(
+    [
+        "# Title", "## 1. One", "### 1.1. Two", "## References", "**Bold head**", "### Table 2.", "---", "",
+        "A sentence here. And *another one* of some length, with [12] in it. Third!", "- item one", "1. numbered",
+        "| a | b |", "|---|---|", "| 1 | 2 |", "**Table 1** Caption words.", "**Figure 1** A caption. With two.", "```",
+        "$$", "> quoted words", "<table>", "<tr><td>x</td></tr>", "</table>", "x" * 70, "word " * 90, "é𝛼 β. Γ\u2028δ",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_LINES, max_size=24), st.sampled_from(["\n", "\n\n", "\r\n", "\r"]))
+def test_invariants_hold_for_any_lines(lines: list[str], newline: str) -> None:
+    text = newline.join(lines)
+    paper = parse(text)
+    passages = chunk(paper, CONFIG, count, LIMIT)
+    check_invariants(paper, passages, LIMIT)
+    assert passages == chunk(parse(text), CONFIG, count, LIMIT)
+
+
+@pytest.mark.parametrize("field", [{"max_wordpieces": 3}, {"merge_below": 200}, {"model": ""}])
+def test_a_configuration_that_cannot_be_is_refused(field: dict[str, int | str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(field)).split("_")[0]):
+        BuildConfig(**field)

@@ -1,0 +1,37 @@
+"""What the embedder reads is the words."""
+
+import pytest
+
+from indexer.papers import Span
+from indexer.plaintext import plain_text
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("**Bold** and *italic* `code`", "Bold and italic code"),
+        ("snake_case stays, _this_ goes", "snake_case stays, this goes"),
+        ("[a link](https://x.org/y) and ![a figure](f.png)", "a link and a figure"),
+        ("p &lt; 0.05 &amp; more", "p < 0.05 & more"),
+        ("10^9^ cells, H~2~O", "109 cells, H2O"),
+        ("line one\r\nline  two\u2028three", "line one line two three"),
+        ("> quoted\n> text", "quoted text"),
+        ("- item", "item"),
+        ("<b>x</b> < y and y > z", "x < y and y > z"),
+        ("## Introduction {#intro .x}", "Introduction"),
+    ],
+)
+def test_markdown_goes(source: str, words: str) -> None:
+    assert plain_text(source, 0, len(source)) == words
+
+
+def test_markers_are_dropped_without_a_hole() -> None:
+    source = "It rises [12], then falls ([3], [4])."
+    drop = [Span(9, 13), Span(27, 30), Span(32, 35)]
+    assert [source[span.start : span.end] for span in drop] == ["[12]", "[3]", "[4]"]
+    assert plain_text(source, 0, len(source), drop) == "It rises, then falls."
+
+
+def test_table_cells_are_joined() -> None:
+    source = "| Gene | Fold |\n|:---|---:|\n| MYC | 2.1 |"
+    assert plain_text(source, 0, len(source), table=True) == "Gene, Fold; MYC, 2.1"
