@@ -49,7 +49,9 @@ def served(index: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with (
         tempfile.TemporaryFile() as log,
-        subprocess.Popen([LOCCIT, "serve", "--index", str(index), "--port", str(port)], stdout=log, stderr=log) as server,
+        subprocess.Popen(
+            [LOCCIT, "serve", "--index", str(index), "--port", str(port)], stdout=log, stderr=log
+        ) as server,
     ):
         try:
             for _ in range(600):

@@ -104,10 +104,10 @@ def _n_ink(text: str) -> int:
 def _runs(paper: Paper) -> Iterator[list[Block]]:
     """The content blocks, in runs of neighbours within one section.
 
-    A heading with nothing under it, no text and no subsection, is a run of its own: its words stand nowhere else.
+    A heading with nothing at all under it is a run of its own: its words stand on no other passage's path.
     """
     parents = {section.parent for section in paper.sections}
-    filled = {block.section for block in paper.blocks if block.kind in CONTENT_KINDS}
+    filled = {block.section for block in paper.blocks if block.kind != "heading"}
     run: list[Block] = []
     for block in paper.blocks:
         if run and (block.kind not in CONTENT_KINDS or block.section != run[-1].section):

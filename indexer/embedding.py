@@ -150,7 +150,6 @@ def load_embedder(name: str, *, threads: int | None = None) -> SentenceTransform
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     import torch
     from sentence_transformers import SentenceTransformer
-
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # "Loading weights" is not the user's progress

@@ -12,11 +12,16 @@ from indexer.errors import UsageError
 from indexer.papers import Role
 from indexer.store import Selection
 
+DEFAULT_K = 10
 MAX_K = 200
 MAX_QUERY_CHARACTERS = 4_000
 """Some 800 words: a long question. A longer text is a document, not a query."""
 MAX_REPLY_TOKENS = 1_000_000
+MAX_PAPER_IDS = 1_000
+"""To filter by; each is a variable of one SQL statement, and SQLite may be built to take some 30,000 of them."""
 _YEARS = range(1000, 10_000)
+_OFFSETS = range(2**31)
+"""What a cursor may name; further on there is no passage, and SQLite's integers end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +37,16 @@ class Filters:
     """`back_matter` and `references` are searched only when named here, and by their words alone."""
 
     def selection(self) -> Selection:
-        """The same, as the store understands it. Raises UsageError for years that cannot be."""
+        """The same, as the store understands it. Raises UsageError for years that cannot be, and too many papers."""
+        if len(self.paper_ids) > MAX_PAPER_IDS:
+            raise UsageError(f"{len(self.paper_ids):,} papers to filter by, and {MAX_PAPER_IDS:,} are the most")
         for name, year in (("year_from", self.year_from), ("year_to", self.year_to)):
             if year and year not in _YEARS:
                 raise UsageError(f"{name} is {year}: give a year of four digits, or leave it out")
         if self.year_from and self.year_to and self.year_from > self.year_to:
             raise UsageError(f"year_from {self.year_from} is after year_to {self.year_to}: swap them")
         roles = tuple(sorted({"body", *self.include}))
-        return Selection(self.paper_ids, self.section.strip(), self.year_from, self.year_to, roles)  # type: ignore[arg-type]
+        return Selection(self.paper_ids, self.section.strip(), self.year_from, self.year_to, roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Query:
     """A checked search request."""
 
     text: str
-    k: int = 10
+    k: int = DEFAULT_K
     filters: Filters = field(default_factory=Filters)
     max_tokens: int = 0
     """Budget of the reply's passages in cl100k_base tokens; 0 for none."""
@@ -78,14 +85,14 @@ class Query:
         try:
             padded = self.cursor + "=" * (-len(self.cursor) % 4)
             offset, of_generation, digest = json.loads(base64.urlsafe_b64decode(padded.encode()))
-            known = isinstance(offset, int) and offset >= 0 and digest == self._digest()
+            known = digest == self._digest() and offset in _OFFSETS
         except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
             raise UsageError("the cursor cannot be read: pass next_cursor as it came, or leave it out") from error
         if not known:
             raise UsageError("the cursor belongs to another query: repeat the query that it came from, or leave it out")
         if of_generation != generation:
             raise UsageError("the index has changed since that cursor was made: start again without it")
-        return offset
+        return int(offset)
 
     def _digest(self) -> str:
         same = replace(self, cursor="", k=1, max_tokens=0)

@@ -106,7 +106,6 @@ def test_passages_of_a_paper_by_hand() -> None:
     assert [(p.section, p.kind, p.role, " ".join(p.text.split())[:34]) for p in passages] == [
         (("1. Introduction",), "paragraph", "body", "Sugar binds to collagen over many "),
         (("1. Introduction",), "paragraph", "body", "Bone then loses its give, and a fa"),
-        (("1. Introduction",), "paragraph", "body", "Short one. Another short one."),
         (("2. Results", "2.1. Collagen"), "list_item", "body", "- First item. - Second item."),
         (("2. Results", "2.1. Collagen"), "table", "body", "**Table 1** Strength by group. | G"),
         (("2. Results", "2.2. Nothing under this"), "heading", "body", "### 2.2. Nothing under this"),
@@ -116,10 +115,10 @@ def test_passages_of_a_paper_by_hand() -> None:
 
 
 def test_sentences_are_numbered_in_their_paragraph() -> None:
-    third = passages_of(PAPER)[2]
-    assert [(s.paragraph, s.number) for s in third.sentences] == [(2, 1), (3, 1)]
-    second = passages_of(PAPER)[1]
-    assert [(s.paragraph, s.number) for s in second.sentences] == [(1, 3), (1, 4)]
+    first, second = passages_of(PAPER)[:2]
+    assert [(s.paragraph, s.number) for s in first.sentences] == [(1, 1), (1, 2)]
+    assert [(s.paragraph, s.number) for s in second.sentences] == [(1, 3), (1, 4), (2, 1), (3, 1)]
+    assert second.text.endswith("We ask how.\n\nShort one.\n\nAnother short one.")
 
 
 def test_a_long_table_is_split_by_row_and_keeps_its_caption_and_header() -> None:
@@ -186,7 +185,7 @@ def test_invariants_hold_for_any_lines(lines: list[str], newline: str) -> None:
     assert passages == chunk(parse(text), CONFIG, count, LIMIT)
 
 
-@pytest.mark.parametrize("field", [{"max_wordpieces": 3}, {"merge_below": 200}, {"model": ""}])
+@pytest.mark.parametrize("field", [{"max_wordpieces": 3}, {"merge_below": -1}, {"model": ""}])
 def test_a_configuration_that_cannot_be_is_refused(field: dict[str, int | str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(field)).split("_")[0]):
         BuildConfig(**field)

@@ -37,7 +37,9 @@ def test_offsets_are_of_the_whole_text() -> None:
     assert [text[span.start : span.end] for span in spans] == ["One here.", "Two here."]
 
 
-@given(st.text(alphabet=st.sampled_from(list("aB1 .!?()[]^*\n\r\t\u2028\x85κ𝛼,;\"'”")), max_size=80), st.integers(0, 10))
+@given(
+    st.text(alphabet=st.sampled_from(list("aB1 .!?()[]^*\n\r\t\u2028\x85κ𝛼,;\"'”")), max_size=80), st.integers(0, 10)
+)
 def test_every_character_is_in_one_sentence(text: str, start: int) -> None:
     start = min(start, len(text))
     covered = [0] * len(text)

@@ -296,7 +296,12 @@ def test_counts_and_papers(index: Path) -> None:
         assert [p.paper_id for p in snapshot.papers(after="PMC7009", limit=5)] == ["PMC7010", "PMC7011"]
         paper = snapshot.paper("PMC7004")
         assert (paper.year, paper.source, paper.n_passages) == (2004, "paper04.md", 6)
-        assert [row["title"] for row in snapshot.outline("PMC7004")] == ["Methods", "2. Results", "2.1. Bones", "Funding"]
+        assert [row["title"] for row in snapshot.outline("PMC7004")] == [
+            "Methods",
+            "2. Results",
+            "2.1. Bones",
+            "Funding",
+        ]
         middle = snapshot.passages_of("PMC7004")[2].passage
         around, at = snapshot.passage(middle.passage_id, 1)
         assert (at, [p.passage.ordinal for p in around]) == (1, [1, 2, 3])

@@ -1,0 +1,233 @@
+"""Markdown -> Paper, every span an offset into the source. Never raises on any text.
+
+`blocks` finds runs of lines, `sections` makes the tree, `captions` tells captions, `metadata` reads headers,
+`references` the lists and markers, `entities` the record's lists; here they are put together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from indexer.markdown.blocks import RawBlock, read_blocks, trim
+from indexer.markdown.captions import caption_kind, follows_table, titled_caption
+from indexer.markdown.entities import is_entity_section, read_entities
+from indexer.markdown.metadata import (
+    Metadata,
+    front_matter_end,
+    is_footer,
+    is_header,
+    paper_id,
+    plain_title,
+    read_front_matter,
+    read_header,
+    read_notice,
+    record_url,
+)
+from indexer.markdown.references import read_references
+from indexer.markdown.sections import (
+    Heading,
+    SectionTree,
+    atx_heading,
+    bold_heading,
+    clean_title,
+    typed_heading,
+)
+from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper, Span
+
+_INK = re.compile(r"[^\r\n\s]")
+_COMMENT = re.compile(r"<!--.*?-->|\{##.*?##\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>")
+_LETTERS = re.compile(r"\w{2}")
+_LINK_DEFINITIONS = re.compile(r"(?:[ \t]*\[[^\[\]\r\n]{1,200}\]:[ \t]*\S+[^\r\n]*(?:\r\n|\r|\n|\Z))+")
+_HTML_CAPTION = re.compile(r"<caption\b[^<>]*>(.*?)</caption\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_HEADER = re.compile(r"<thead\b.*?</thead\s*>|<tr\b.*?</tr\s*>", re.IGNORECASE | re.DOTALL)
+_LINE = re.compile(r"[^\r\n]*")
+
+
+def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
+    """The paper in `text`. `source` is the file's name in citations, `sha256` that of its bytes."""
+    reader = _Reader(text)
+    reader.read()
+    metadata = reader.metadata
+    blocks = _link_tables(text, reader.blocks)
+    sections = tuple(reader.tree.sections)
+    references, markers = read_references(text, sections, blocks)
+    return Paper(
+        paper_id=paper_id(metadata, source),
+        source=source,
+        sha256=sha256,
+        text=text,
+        title=metadata.title,
+        authors=metadata.authors,
+        pmcid=metadata.pmcid,
+        doi=metadata.doi,
+        pmid=metadata.pmid,
+        journal=metadata.journal,
+        date=metadata.date,
+        year=metadata.year,
+        licence=metadata.licence,
+        url=record_url(metadata),
+        sections=sections,
+        blocks=tuple(blocks),
+        references=tuple(references),
+        markers=tuple(markers),
+        entities=tuple(reader.entities),
+        body_omitted=metadata.body_omitted,
+    )
+
+
+class _Reader:
+    """One pass over the blocks of a text, in order."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.metadata = Metadata()
+        self.tree = SectionTree()
+        self.blocks: list[Block] = []
+        self.entities: list[Entity] = []
+        self._section = 0
+        self._paragraphs: Counter[int] = Counter()
+        self._in_header = True
+        """Above the first section, where header lines count."""
+        self._caption_to_come: BlockKind | None = None
+        """After a heading such as `Figure 2`: the next paragraph is its caption."""
+
+    def read(self) -> None:
+        """Fill `blocks`, `tree`, `metadata` and `entities`."""
+        front = front_matter_end(self.text)
+        read_front_matter(self.text[:front], self.metadata)
+        raw = read_blocks(_INK.sub(" ", self.text[:front]) + self.text[front:])
+        if head := trim(self.text, 0, front):
+            self._add("metadata", head.start, head.end)
+        raw = self._plain_title(raw)
+        for n, block in enumerate(raw):
+            self._take(block, raw[n - 1] if n else None, raw[n + 1] if n + 1 < len(raw) else None)
+
+    def _plain_title(self, raw: list[RawBlock]) -> list[RawBlock]:
+        """Take the title of a text without headings: its first line, when header lines follow."""
+        opening = [self._source(block) for block in raw[:2]]
+        if len(raw) > 1 and not any(block.heading_level for block in raw) and plain_title(opening):
+            self.metadata.add(title=clean_title(opening[0]))
+            self._add("metadata", raw[0].start, raw[0].end)
+            return raw[1:]
+        return raw
+
+    def _take(self, block: RawBlock, before: RawBlock | None, after: RawBlock | None) -> None:
+        source = self._source(block)
+        heading = self._heading(block, source, after)
+        if heading is not None:
+            self._take_heading(block, heading)
+            return
+        kind, self._caption_to_come = self._kind(block, source, before, after), None
+        self._add(kind, block.start, block.end)
+
+    def _take_heading(self, block: RawBlock, heading: Heading) -> None:
+        if block.heading_level == 1 and self._section == 0 and self._is_title(heading):
+            self.metadata.add(title=heading.title)
+            self._add("metadata", block.start, block.end)
+            return
+        self._in_header = False
+        caption = titled_caption(heading.title)
+        if caption is not None:
+            kind, has_words = caption
+            self._add(kind, block.start, block.end)
+            self._caption_to_come = None if has_words else kind
+            return
+        self._caption_to_come = None
+        self._section = self.tree.add(heading, block.start)
+        self._add("heading", block.start, block.end)
+
+    def _is_title(self, heading: Heading) -> bool:
+        """Whether a first-level heading is the paper's title: the first one, unless the front matter has another."""
+        return bool(heading.title) and self._in_header and self.metadata.title in ("", heading.title)
+
+    def _heading(self, block: RawBlock, source: str, after: RawBlock | None) -> Heading | None:
+        if block.heading_level:
+            heading = atx_heading(source, block.heading_level)
+            return heading if heading.title else None
+        if block.kind == "paragraph":
+            if caption_kind(source) or (self._in_header and is_header(source)):
+                return None
+            heading_or_none = bold_heading(source)
+            if heading_or_none is None and after is not None and after.kind in CONTENT_KINDS:
+                heading_or_none = typed_heading(source, lone_item=False)
+            return heading_or_none
+        if block.lone_item and after is not None and after.kind in CONTENT_KINDS:
+            return typed_heading(source, lone_item=True)
+        return None
+
+    def _kind(self, block: RawBlock, source: str, before: RawBlock | None, after: RawBlock | None) -> BlockKind:
+        title = self.tree.sections[self._section].title
+        if block.kind == "list_item" and is_entity_section(title):
+            self.entities.extend(read_entities(source))
+            return "entities"
+        if block.kind == "heading":
+            return "markup"  # a heading without words
+        if block.kind == "markup" or _is_template(source):
+            return self._markup_kind(source)
+        if block.kind != "paragraph":
+            return block.kind
+        if (self._in_header and is_header(source)) or (after is None and is_footer(source)):
+            read_header(source, self.metadata)
+            return "metadata"
+        if read_notice(source, self.metadata):
+            return "metadata"
+        if self._caption_to_come is not None:
+            return self._caption_to_come
+        if before is not None and before.kind == "table" and follows_table(source):
+            return "table_caption"
+        if _LINK_DEFINITIONS.fullmatch(source):
+            return "markup"
+        return caption_kind(source) or "paragraph"
+
+    def _markup_kind(self, source: str) -> BlockKind:
+        """HTML, comments, rules and template code: a paragraph where there is something to read in it."""
+        words = _TAG.sub(" ", _COMMENT.sub(" ", source))
+        return "paragraph" if _LETTERS.search(words) else "markup"
+
+    def _add(self, kind: BlockKind, start: int, end: int) -> None:
+        paragraph = 0
+        if kind in CONTENT_KINDS:
+            self._paragraphs[self._section] += 1
+            paragraph = self._paragraphs[self._section]
+        self.blocks.append(Block(kind, start, end, self._section, paragraph))
+
+    def _source(self, block: RawBlock) -> str:
+        return self.text[block.start : block.end]
+
+
+def _is_template(source: str) -> bool:
+    return "{%" in source or "{##" in source or "{{" in source
+
+
+def _link_tables(text: str, blocks: Sequence[Block]) -> list[Block]:
+    """The blocks, each table with its caption and header row."""
+    linked: list[Block] = []
+    for n, block in enumerate(blocks):
+        if block.kind != "table":
+            linked.append(block)
+            continue
+        before = blocks[n - 1] if n else None
+        after = blocks[n + 1] if n + 1 < len(blocks) else None
+        after_next = blocks[n + 2] if n + 2 < len(blocks) else None
+        caption: Span | None = None
+        if inner := _HTML_CAPTION.search(text, block.start, block.end):
+            caption = trim(text, inner.start(1), inner.end(1))
+        elif before is not None and before.kind == "table_caption":
+            caption = Span(before.start, before.end)
+        elif after is not None and after.kind == "table_caption" and (after_next is None or after_next.kind != "table"):
+            caption = Span(after.start, after.end)
+        linked.append(replace(block, caption=caption, header=_header(text, block)))
+    return linked
+
+
+def _header(text: str, block: Block) -> Span | None:
+    """The table's header row: what stands above the rule, or the first row of an HTML table."""
+    if text[block.start] == "<":
+        row = _HTML_HEADER.search(text, block.start, block.end)
+        return Span(row.start(), row.end()) if row else None
+    line = _LINE.match(text, block.start, block.end)
+    return trim(text, line.start(), line.end()) if line else None

@@ -1,0 +1,234 @@
+"""Title, authors, ids, journal, date and licence, from YAML front matter and from header lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+_FRONT_MATTER = re.compile(
+    r"\ufeff?---[ \t]*(?:\r\n|\r|\n)(.*?)(?:\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=\r|\n|\Z)", re.DOTALL
+)
+_MAX_FRONT_MATTER = 50_000
+
+_PMCID = re.compile(r"\bPMC\d{3,9}\b")
+_DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"<>|·]+")
+_URL = re.compile(r"https?://[^\s<>()\[\]\"]+")
+_DATE = re.compile(r"\b((?:1[6-9]|20|21)\d\d)(?:-(\d\d)(?:-(\d\d))?)?\b")
+_LABELLED = re.compile(
+    r"\s*(?:\*\*|__)?(authors?|doi|pmid|pmcid|pmc|date|published|journal|licen[cs]e|source|sha|url|year)"
+    r"(?:\*\*|__)?\s*:(?:\*\*|__)?\s*(.*)",
+    re.IGNORECASE,
+)
+_RECORD = re.compile(r"\s*(?:PMC\d*)?\s*·.*")
+"""`PMC4219006 · DOI: 10.1186/… · Journal · 2014`, the PMCID or its digits perhaps missing."""
+_OMITTED = re.compile(r"\bfull\b.{0,20}\btext\b.{0,20}\bomitted\b", re.IGNORECASE)
+_ELSEWHERE = re.compile(
+    r"\d+ (?:figures?|tables?|references?)\b.{0,80}\bin the complete paper: https?://\S+", re.IGNORECASE
+)
+_MAX_TITLE_CHARACTERS = 400
+
+
+@dataclass(slots=True)
+class Metadata:
+    """What the header says, as it is found."""
+
+    title: str = ""
+    authors: tuple[str, ...] = ()
+    paper_id: str = ""
+    pmcid: str = ""
+    doi: str = ""
+    pmid: str = ""
+    journal: str = ""
+    date: str = ""
+    licence: str = ""
+    url: str = ""
+    body_omitted: str = ""
+
+    @property
+    def year(self) -> int | None:
+        """Of the date."""
+        match = _DATE.search(self.date)
+        return int(match[1]) if match else None
+
+    def add(self, **values: str) -> None:
+        """Fill what is still empty."""
+        for name, value in values.items():
+            if value and not getattr(self, name):
+                setattr(self, name, value)
+
+
+def front_matter_end(text: str) -> int:
+    """Where YAML front matter ends; 0 when there is none."""
+    match = _FRONT_MATTER.match(text, 0, _MAX_FRONT_MATTER)
+    return match.end() if match and isinstance(_load(match[1]), Mapping) else 0
+
+
+def read_front_matter(text: str, metadata: Metadata) -> None:
+    """Take over what the YAML front matter says."""
+    match = _FRONT_MATTER.match(text, 0, _MAX_FRONT_MATTER)
+    values = _load(match[1]) if match else None
+    if not isinstance(values, Mapping):
+        return
+    known = {str(name).lower().replace("_", "-"): value for name, value in values.items()}
+
+    def text_of(*names: str) -> str:
+        found = (known[name] for name in names if known.get(name) is not None)
+        value = next(found, "")
+        return " ".join(str(value).split()) if not isinstance(value, list | dict) else ""
+
+    metadata.authors = _yaml_authors(known.get("authors", known.get("author")))
+    metadata.add(
+        title=text_of("title"),
+        paper_id=text_of("paper-id"),
+        doi=clean_doi(text_of("doi")),
+        pmid=text_of("pmid"),
+        pmcid=_pmcid(text_of("pmcid", "pmc")),
+        journal=text_of("journal", "container-title"),
+        date=text_of("date", "published", "year", "issued"),
+        licence=text_of("license", "licence"),
+        url=text_of("url", "link"),
+    )
+
+
+def _load(source: str) -> object:
+    try:
+        return yaml.safe_load(source)
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+        return None
+
+
+def _yaml_authors(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return split_authors(value)
+    if not isinstance(value, list):
+        return ()
+    names: list[str] = []
+    for each in value:
+        if isinstance(each, Mapping):
+            given, family = str(each.get("given", "")), str(each.get("family", ""))
+            names.append(str(each.get("name") or f"{given} {family}").strip())
+        else:
+            names.append(str(each).strip())
+    return tuple(name for name in names if name)
+
+
+def split_authors(value: str) -> tuple[str, ...]:
+    """`A B, C D`, `A B and C D` or `B, A; D, C`."""
+    parts = value.split(";") if ";" in value else re.split(r",\s+|\s+and\s+", value)
+    return tuple(name for part in parts if (name := " ".join(part.strip("*_ ").split())))
+
+
+def is_header(source: str) -> bool:
+    """Whether every line of a block above the first section is metadata."""
+    return all(
+        _LABELLED.fullmatch(line) or _RECORD.fullmatch(line) or _URL.fullmatch(line.strip())
+        for line in re.split(r"[\r\n]+", source)
+        if line.strip()
+    )
+
+
+def read_header(source: str, metadata: Metadata) -> None:
+    """Take over what a header block says."""
+    for line in re.split(r"[\r\n]+", source):
+        labelled = _LABELLED.fullmatch(line)
+        if labelled:
+            _read_labelled(labelled[1].lower(), labelled[2].strip(), metadata)
+        elif _RECORD.fullmatch(line):
+            _read_record(line, metadata)
+        elif _URL.fullmatch(line.strip()):
+            metadata.add(url=line.strip(), pmcid=_pmcid(line))
+
+
+def _read_labelled(label: str, value: str, metadata: Metadata) -> None:
+    if label in ("author", "authors"):
+        metadata.authors = metadata.authors or split_authors(value)
+    elif label == "doi":
+        metadata.add(doi=clean_doi(value))
+    elif label == "pmid":
+        metadata.add(pmid="".join(re.findall(r"\d+", value)[:1]))
+    elif label in ("pmcid", "pmc"):
+        metadata.add(pmcid=_pmcid(value if value.upper().startswith("PMC") else f"PMC{value}"))
+    elif label in ("date", "published", "year"):
+        metadata.add(date=value)
+    elif label == "journal":
+        metadata.add(journal=value)
+    elif label in ("license", "licence"):
+        metadata.add(licence=value)
+    elif label in ("source", "url") and (match := _URL.search(value)):
+        metadata.add(url=match[0], pmcid=_pmcid(match[0]))
+
+
+def _read_record(line: str, metadata: Metadata) -> None:
+    """Parts between `·`: ids by their form, the date last, the journal what is left."""
+    for part in (part.strip() for part in line.split("·")):
+        if re.fullmatch(r"PMC\d*", part):
+            metadata.add(pmcid=_pmcid(part))
+        elif part.upper().startswith("DOI"):
+            metadata.add(doi=clean_doi(part))
+        elif part.upper().startswith("PMID"):
+            metadata.add(pmid="".join(re.findall(r"\d+", part)[:1]))
+        elif _DATE.fullmatch(part):
+            metadata.add(date=part)
+        elif part:
+            metadata.add(journal=part)
+
+
+def read_notice(source: str, metadata: Metadata) -> bool:
+    """Whether a block only says that something was left out and stands elsewhere; take over where."""
+    if _OMITTED.search(source[:200]):
+        url = _URL.search(source)
+        metadata.add(body_omitted=url[0].rstrip(".") if url else " ".join(source.split()))
+        if url:
+            metadata.add(pmcid=_pmcid(url[0]))
+        return True
+    return bool(_ELSEWHERE.fullmatch(source.strip()))
+
+
+def is_footer(source: str) -> bool:
+    """Whether a last line only names the record's source."""
+    return bool(re.fullmatch(r"Source:\s*https?://\S+", source))
+
+
+def plain_title(blocks: Sequence[str]) -> bool:
+    """Whether the first of these blocks is the title of a text without headings: one line, header lines under it."""
+    first = blocks[0]
+    one_line = not re.search(r"[\r\n]", first) and len(first) <= _MAX_TITLE_CHARACTERS and not first.endswith(".")
+    return one_line and len(blocks) > 1 and is_header(blocks[1])
+
+
+def clean_doi(value: str) -> str:
+    """The bare DOI in a text, or an empty string."""
+    match = _DOI.search(value)
+    if match is None:
+        return ""
+    doi = match[0].rstrip(".,;:'")
+    while doi.endswith((")", "]")) and doi.count("(") + doi.count("[") < doi.count(")") + doi.count("]"):
+        doi = doi[:-1].rstrip(".,;:")
+    return doi
+
+
+def paper_id(metadata: Metadata, source: str) -> str:
+    """The PMCID, else the DOI with `/` as `_`, else the file's stem; never empty."""
+    name = source.rsplit("/", 1)[-1]
+    stem = name.rsplit(".", 1)[0] or name
+    chosen = metadata.paper_id or metadata.pmcid or metadata.doi.replace("/", "_") or stem
+    return (
+        "".join("_" if character.isspace() or not character.isprintable() else character for character in chosen) or "_"
+    )
+
+
+def record_url(metadata: Metadata) -> str:
+    """The record's own link, else one made from its DOI or PMCID."""
+    if metadata.url:
+        return metadata.url
+    if metadata.doi:
+        return f"https://doi.org/{metadata.doi}"
+    return f"https://pmc.ncbi.nlm.nih.gov/articles/{metadata.pmcid}/" if metadata.pmcid else ""
+
+
+def _pmcid(value: str) -> str:
+    match = _PMCID.search(value)
+    return match[0] if match else ""

@@ -1,0 +1,244 @@
+"""The HTTP front end: requests checked, handed to the library, its replies given back as JSON.
+
+Handlers are plain functions, so that they run in worker threads and the event loop stays free.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+import uvicorn
+from anyio import to_thread
+from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
+from fastapi import Query as Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.errors import LoccitError, UsageError
+from service.config import version
+from service.library import (
+    DEFAULT_ASK_K,
+    MAX_CONTEXT,
+    Answer,
+    Library,
+    PaperList,
+    PaperReply,
+    PassageReply,
+    SearchReply,
+)
+from service.problems import install, problem_of, responses
+from service.query import DEFAULT_K, MAX_K, MAX_QUERY_CHARACTERS, MAX_REPLY_TOKENS, Filters, Query
+
+MAX_BODY_BYTES = 1_000_000
+"""The longest query of four-byte characters, with a thousand paper ids to filter by, has a tenth of that."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class FiltersRequest(_Request):
+    """Which passages may answer; what is left out or empty does not filter."""
+
+    paper_ids: Annotated[list[str], Field(description="Only these papers.", examples=[["PMC12898183"]])] = []
+    section: Annotated[
+        str,
+        Field(description="Words of a section title anywhere on the path, or a section number.", examples=["methods"]),
+    ] = ""
+    year_from: Annotated[int, Field(description="The first year of publication; 0 for any.", examples=[2020])] = 0
+    year_to: Annotated[int, Field(description="The last year of publication; 0 for any.", examples=[2026])] = 0
+    include: Annotated[
+        list[Literal["back_matter", "references"]],
+        Field(description="What is searched beside the papers' bodies, by its words alone.", examples=[["references"]]),
+    ] = []
+
+    def checked(self) -> Filters:
+        """The same, as the library takes it."""
+        return Filters(tuple(self.paper_ids), self.section, self.year_from, self.year_to, tuple(self.include))
+
+
+_Text = Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, description="Words or a question.")]
+_K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give.")]
+_FiltersField = Annotated[FiltersRequest, Field(description="Which passages may be found.")]
+
+
+class SearchRequest(_Request):
+    """What to look for."""
+
+    query: _Text
+    k: _K = DEFAULT_K
+    filters: _FiltersField = FiltersRequest()
+    max_tokens: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MAX_REPLY_TOKENS,
+            description="Budget of the passages' texts in cl100k_base tokens; 0 for none. The first one always comes.",
+        ),
+    ] = 0
+    cursor: Annotated[
+        str, Field(description="`next_cursor` of an earlier reply to the same query, for the hits after it.")
+    ] = ""
+
+
+class AskRequest(_Request):
+    """What to ask."""
+
+    question: _Text
+    k: _K = DEFAULT_ASK_K
+    filters: _FiltersField = FiltersRequest()
+    generate: Annotated[
+        Literal["auto", "never", "always"],
+        Field(description="Whether a model writes the answer. None is configured in this version: quotes only."),
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The service's state."""
+
+    status: Literal["alive", "ready"]
+
+
+_SEARCH_EXAMPLES = [
+    {"query": "how do AGEs affect bone quality?", "k": 5},
+    {"query": "randomisation", "k": 10, "filters": {"section": "methods", "year_from": 2020}, "max_tokens": 2000},
+]
+_ASK_EXAMPLES = [{"question": "how do AGEs affect bone quality?", "k": 8, "filters": {}, "generate": "auto"}]
+
+
+def _library(request: Request) -> Library:
+    library = request.app.state.library
+    assert isinstance(library, Library)
+    return library
+
+
+_Library = Annotated[Library, Depends(_library)]
+_UNUSABLE = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+
+papers = APIRouter(prefix="/v1", responses=responses(HTTPStatus.NOT_FOUND, *_UNUSABLE))
+state = APIRouter(tags=["state"])
+
+
+@papers.post("/search", tags=["search"])
+def search(library: _Library, request: Annotated[SearchRequest, Body(examples=_SEARCH_EXAMPLES)]) -> SearchReply:
+    """The passages that fit a query best, each with the place where it stands."""
+    return library.search(
+        Query(request.query, request.k, request.filters.checked(), request.max_tokens, request.cursor)
+    )
+
+
+@papers.post("/ask", tags=["search"])
+def ask(library: _Library, request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)]) -> Answer:
+    """The sentences that answer a question best, quoted and cited, and the passages that they stand in."""
+    if request.generate == "always":
+        raise UsageError('no model is configured in this version: ask with generate "auto" or "never" for quotes')
+    return library.ask(request.question, k=request.k, filters=request.filters.checked())
+
+
+@papers.get("/papers", tags=["papers"])
+def list_papers(
+    library: _Library,
+    limit: Annotated[int, Parameter(ge=1, le=MAX_K, description="The most papers to give.")] = MAX_K,
+    cursor: Annotated[str, Parameter(description="`next_cursor` of an earlier reply, for the papers after it.")] = "",
+) -> PaperList:
+    """The papers in the index, in the order of their ids."""
+    return library.papers(cursor=cursor, limit=limit)
+
+
+@papers.get("/papers/{paper_id:path}", tags=["papers"])
+def show_paper(library: _Library, paper_id: str) -> PaperReply:
+    """One paper: its record, section tree, the ids of its passages, and its references."""
+    return library.paper(_id(paper_id))
+
+
+@papers.get("/passages/{passage_id:path}", tags=["papers"])
+def show_passage(
+    library: _Library,
+    passage_id: str,
+    context: Annotated[int, Parameter(ge=0, le=MAX_CONTEXT, description="Neighbours to give on either side.")] = 0,
+) -> PassageReply:
+    """One passage, and its neighbours in the paper."""
+    return library.passage(_id(passage_id), context=context)
+
+
+@state.get("/healthz")
+def health() -> Health:
+    """Whether the process answers."""
+    return Health("alive")
+
+
+@state.get("/readyz", response_model=Health, responses=responses(HTTPStatus.SERVICE_UNAVAILABLE))
+def readiness(library: _Library, request: Request) -> Health | Response:
+    """Whether a search would be answered: the index opens, and its model is loaded."""
+    try:
+        library.warm()
+    except LoccitError as error:
+        return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
+    return Health("ready")
+
+
+def _id(given: str) -> str:
+    """The id in the index: a DOI in a path keeps its slash, an id has `_` there."""
+    return given.replace("/", "_")
+
+
+def create_app(library: Library) -> FastAPI:
+    """The service over an open library, which stays the caller's to close."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            await to_thread.run_sync(library.warm)
+        except LoccitError as error:
+            _log.warning("not ready: %s", error)  # /readyz says so until it is mended
+        yield
+
+    app = FastAPI(
+        title="loccit",
+        summary="Semantic search and questions over full-text papers, every passage cited to the character.",
+        version=version(),
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.library = library
+    app.include_router(papers)
+    app.include_router(state)
+    install(app, max_body_bytes=MAX_BODY_BYTES)
+    return app
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes a free one. Raises LoccitError when it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise LoccitError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --host or --port"
+        ) from error
+    return listener
+
+
+def url(listener: socket.socket) -> str:
+    """Where clients on this machine find it."""
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(library: Library, listener: socket.socket) -> None:
+    """Answer requests until the process is told to stop."""
+    config = uvicorn.Config(create_app(library), log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,368 @@
+"""The command line: flags to settings, one call of the library, its reply shown. No logic of its own.
+
+Heavy modules are imported in the commands that need them, so that help and errors of usage come at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from indexer.errors import LoccitError, NotFoundError
+from service import terminal
+from service.config import Settings, load_settings, version
+
+if TYPE_CHECKING:
+    from service.library import Library, PaperReply, PassageReply
+    from service.query import Filters
+
+EXIT_FAILED_FILES = 1
+EXIT_NOTHING_FOUND = NotFoundError.exit_code
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="loccit",
+    help="Ask a folder of papers a question; get the passages that answer it, each with the exact place it stands.",
+    epilog="Settings: flag > environment (LOCCIT_INDEX, ...) > loccit.toml in the working folder > default. "
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 no usable index, 4 nothing found.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command of `arguments`, else of the process's own; gives the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character still gets the rest
+    try:
+        code = app(args=given or ["--help"], prog_name="loccit", standalone_mode=False)
+    except LoccitError as error:
+        terminal.complain(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        message = error.format_message().replace("Value error, ", "")  # pydantic's words, not ours
+        terminal.complain(f"{message} (see `loccit --help`)")
+        return error.exit_code
+    if code == EXIT_INTERRUPTED:
+        terminal.complain("stopped")
+    return int(code or 0)
+
+
+def _text(given: str) -> str:
+    """An argument that is text; bytes of another encoding come from the system as lone surrogates."""
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter("this is not UTF-8 text") from error
+    return given
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"loccit {version()}")
+        raise typer.Exit
+
+
+class Extra(StrEnum):
+    """What may be searched beside the papers' bodies."""
+
+    BACK_MATTER = "back_matter"
+    REFERENCES = "references"
+
+
+Index = Annotated[
+    Path | None, typer.Option("--index", metavar="DIR", help="The index's folder (LOCCIT_INDEX; else .loccit).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, the same as over HTTP.")]
+K = Annotated[int | None, typer.Option("-k", metavar="N", help="How many passages to show.")]
+Papers = Annotated[
+    list[str] | None,
+    typer.Option("--paper", metavar="PAPER_ID", parser=_text, help="Only this paper; may be repeated."),
+]
+Section = Annotated[
+    str,
+    typer.Option(metavar="WORDS", parser=_text, help='Only sections titled so ("methods") or numbered so ("3.2").'),
+]
+YearFrom = Annotated[int, typer.Option(metavar="YEAR", help="Only papers of this year or later.", show_default=False)]
+YearTo = Annotated[int, typer.Option(metavar="YEAR", help="Only papers of this year or earlier.", show_default=False)]
+Include = Annotated[
+    list[Extra] | None,
+    typer.Option(metavar="|".join(Extra), help="Search these too, by their words; may be repeated."),
+]
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("index")
+def index_command(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Markdown files, or folders of them (default: data)."),
+    ] = None,
+    index: Index = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the index anew, also with another model or size.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Take out papers whose file is gone from PATH.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Embedding model: a folder or hub name (default: all-MiniLM-L6-v2, bundled)."
+        ),
+    ] = None,
+    max_wordpieces: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Aim for passages of at most N of the model's tokens (default: 128)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the index up to date with Markdown papers. Only what changed is embedded."""
+    settings = load_settings(index=index, model=model, max_wordpieces=max_wordpieces)
+    from indexer.build import build
+    from indexer.config import BuildConfig
+    from indexer.embedding import load_embedder
+    from indexer.sources import find_sources
+
+    config = BuildConfig(model=settings.model, max_wordpieces=settings.max_wordpieces)
+    given = paths or [Path("data")]
+    with terminal.working("loading the model"):
+        n_files = len(find_sources(given))  # a path that is not there shows before the model is loaded
+        embedder = load_embedder(config.model)
+    with terminal.BuildProgress() as progress:
+        report = build(given, settings.index, embedder, config, rebuild=rebuild, prune=prune, progress=progress)
+    if as_json:
+        terminal.put_json(report)
+    else:
+        with _opened(settings) as library:
+            terminal.show_report(report, str(settings.index), _omitted_bodies(library, report.without_body))
+    if report.failed:
+        terminal.complain(f"{len(report.failed)} of {n_files} files failed; the others are in the index")
+        raise typer.Exit(EXIT_FAILED_FILES)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", parser=_text, help="What you want to know.")],
+    index: Index = None,
+    k: K = None,
+    paper: Papers = None,
+    section: Section = "",
+    year_from: YearFrom = 0,
+    year_to: YearTo = 0,
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a question with the papers' own sentences. Each comes with the exact place where it stands."""
+    settings = load_settings(index=index, k=k)
+    from service.library import DEFAULT_ASK_K
+
+    filters = _filters(paper, section, year_from, year_to, include)
+    with _opened(settings) as library:
+        with terminal.working("reading"):
+            answer = library.ask(question, k=DEFAULT_ASK_K if settings.k is None else settings.k, filters=filters)
+        if as_json:
+            terminal.put_json(answer)
+        else:
+            terminal.show_answer(answer)
+            terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in answer.hits)))
+    if answer.status == "not_found":
+        raise typer.Exit(EXIT_NOTHING_FOUND)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(metavar="QUERY", parser=_text, help="Words or a question.")],
+    index: Index = None,
+    k: K = None,
+    paper: Papers = None,
+    section: Section = "",
+    year_from: YearFrom = 0,
+    year_to: YearTo = 0,
+    include: Include = None,
+    max_tokens: Annotated[
+        int,
+        typer.Option(metavar="N", help="Stop before the passages have more tokens (cl100k_base).", show_default=False),
+    ] = 0,
+    cursor: Annotated[
+        str, typer.Option(metavar="CURSOR", help="Go on after an earlier search, with the cursor that it gave.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Find the passages that fit a query best."""
+    settings = load_settings(index=index, k=k)
+    from service.query import DEFAULT_K, Query
+
+    filters = _filters(paper, section, year_from, year_to, include)
+    request = Query(query, DEFAULT_K if settings.k is None else settings.k, filters, max_tokens, cursor)
+    with _opened(settings) as library:
+        with terminal.working("reading"):
+            reply = library.search(request)
+        if as_json:
+            terminal.put_json(reply)
+        else:
+            terminal.show_hits(reply)
+            terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in reply.hits)))
+            if reply.next_cursor:
+                terminal.note(f"more: --cursor {reply.next_cursor}")
+    if not reply.hits:
+        terminal.complain("no passage fits: use other words, or fewer filters")
+        raise typer.Exit(EXIT_NOTHING_FOUND)
+
+
+@app.command()
+def show(
+    id_: Annotated[str, typer.Argument(metavar="PASSAGE_ID|PAPER_ID", parser=_text, help="What to show.")],
+    index: Index = None,
+    context: Annotated[int, typer.Option(metavar="N", help="Passages to show on either side of the passage.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show a passage, or a paper's record and outline."""
+    from service.library import PaperReply
+
+    with _opened(load_settings(index=index)) as library:
+        reply = _passage_or_paper(library, id_, context)
+    if as_json:
+        terminal.put_json(reply)
+    elif isinstance(reply, PaperReply):
+        terminal.show_paper(reply)
+    else:
+        terminal.show_passage(reply)
+
+
+@app.command()
+def papers(index: Index = None, as_json: Json = False) -> None:
+    """List the papers in the index."""
+    from service.library import PaperList
+
+    with _opened(load_settings(index=index)) as library:
+        page = library.papers()
+        found = list(page.papers)
+        while page.next_cursor:
+            page = library.papers(cursor=page.next_cursor)
+            found += page.papers
+    listed = PaperList(tuple(found), page.total, None)
+    if as_json:
+        terminal.put_json(listed)
+    else:
+        terminal.show_papers(listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What `remove` did."""
+
+    removed: tuple[str, ...]
+    generation: int
+
+
+@app.command()
+def remove(
+    paper_ids: Annotated[
+        list[str], typer.Argument(metavar="PAPER_ID...", parser=_text, help="As `loccit papers` lists them.")
+    ],
+    index: Index = None,
+    as_json: Json = False,
+) -> None:
+    """Take papers out of the index. All of those named or none; their files stay as they are."""
+    settings = load_settings(index=index)
+    from indexer.store import IndexWriter
+
+    named = tuple(dict.fromkeys(paper_ids))
+    with IndexWriter(settings.index, None) as writer:
+        for paper_id in named:
+            writer.remove(paper_id)
+        done = Removal(named, writer.commit())
+    if as_json:
+        terminal.put_json(done)
+    else:
+        typer.echo(f"removed {', '.join(terminal.clean(name) for name in named)} (generation {done.generation})")
+
+
+@app.command()
+def info(index: Index = None, as_json: Json = False) -> None:
+    """Say what the index holds, and which model it was made with."""
+    with _opened(load_settings(index=index)) as library:
+        facts = library.info()
+    if as_json:
+        terminal.put_json(facts)
+    else:
+        terminal.show_info(facts)
+
+
+@app.command()
+def serve(
+    index: Index = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 for a free one (default: 8000).")] = None,
+) -> None:
+    """Serve the index over HTTP until stopped with Ctrl-C."""
+    settings = load_settings(index=index, host=host, port=port)
+    from service import api
+
+    with _opened(settings) as library, api.bind(settings.host, settings.port) as listener:
+        with terminal.working("loading the model"):
+            library.warm()
+        terminal.note(f"serving {settings.index} at {api.url(listener)} (OpenAPI: /openapi.json); Ctrl-C stops")
+        api.serve(library, listener)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Library]:
+    from service.library import Library
+
+    library = Library.open(settings.index)
+    try:
+        yield library
+    finally:
+        library.close()
+
+
+def _filters(
+    paper_ids: Sequence[str] | None,
+    section: str,
+    year_from: int,
+    year_to: int,
+    include: Sequence[Extra] | None,
+) -> Filters:
+    from service.query import Filters
+
+    return Filters(tuple(paper_ids or ()), section, year_from, year_to, tuple(each.value for each in include or ()))
+
+
+def _omitted_bodies(library: Library, paper_ids: Iterable[str]) -> dict[str, str]:
+    """Of these papers, those whose file leaves the full text out, and where that can be had."""
+    found: dict[str, str] = {}
+    for paper_id in dict.fromkeys(paper_ids):
+        with suppress(NotFoundError):  # taken out by another process since it was found
+            found[paper_id] = library.paper(paper_id).paper.body_omitted
+    return {paper_id: url for paper_id, url in found.items() if url}
+
+
+def _passage_or_paper(library: Library, id_: str, context: int) -> PassageReply | PaperReply:
+    """The passage of that id, else the paper."""
+    try:
+        return library.passage(id_, context=context)
+    except NotFoundError as error:
+        try:
+            return library.paper(id_)
+        except NotFoundError as neither:
+            raise (error if ":" in id_ else neither) from None

@@ -1,0 +1,101 @@
+"""Settings: what a user may set once for all commands, and which word counts when several do.
+
+Flag > environment (`LOCCIT_INDEX`) > `loccit.toml` in the working folder > default. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from indexer.config import DEFAULT_MODEL, BuildConfig
+from indexer.errors import ConfigError
+
+FILE = "loccit.toml"
+ENV_PREFIX = "LOCCIT_"
+_NOT_SETTINGS = frozenset({"LOCCIT_SHARED"})
+"""Environment variables with our prefix that are not ours: where the tests find the papers to measure on."""
+
+
+class Settings(BaseSettings):
+    """The settings of one run."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_ignore_empty=True, toml_file=FILE
+    )
+
+    index: Path = Path(".loccit")
+    """The index's folder."""
+    k: int | None = None
+    """How many passages to show; None leaves it to the command."""
+    model: str = DEFAULT_MODEL
+    """What `index` embeds with: the bundled model, a local folder, or a hub name."""
+    max_wordpieces: int = BuildConfig().max_wordpieces
+    """The size that `index` aims for in a passage, in the embedder's tokens."""
+    host: str = "127.0.0.1"
+    """Where `serve` listens."""
+    port: int = Field(8000, ge=0, le=65535)
+    """On which port; 0 for a free one."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment and file, in this order; no dotenv, no secrets."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: object) -> Settings:
+    """The settings of this run; a flag that is None was not given. Raises ConfigError, naming what does not fit."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    _check_environment()
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{FILE} sets `{name}`, which is no setting: {_known()}") from error
+        raise ConfigError(f"{_origin(name, given)} is {first['input']!r}: {first['msg']}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{FILE} is not TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{FILE} cannot be read: {error}") from error
+
+
+def version() -> str:
+    """loccit's version, as it was installed."""
+    try:
+        return metadata.version("loccit")
+    except metadata.PackageNotFoundError:
+        return "0+uninstalled"
+
+
+def _check_environment() -> None:
+    for name in sorted(os.environ):
+        setting = name.removeprefix(ENV_PREFIX).lower()
+        if name.startswith(ENV_PREFIX) and name not in _NOT_SETTINGS and setting not in Settings.model_fields:
+            raise ConfigError(f"the environment sets {name}, which is no setting: {_known(ENV_PREFIX)}")
+
+
+def _known(prefix: str = "") -> str:
+    names = [prefix + name.upper() if prefix else name for name in Settings.model_fields]
+    return f"there are {', '.join(names)}"
+
+
+def _origin(name: str, flags: dict[str, object]) -> str:
+    """Where the value of a setting came from, in the user's words."""
+    if name in flags:
+        return f"--{name}"
+    variable = ENV_PREFIX + name.upper()
+    return variable if os.environ.get(variable) else f"`{name}` in {FILE}"

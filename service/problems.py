@@ -1,0 +1,169 @@
+"""Errors as RFC 9457 problem details, whatever raised them. Knows nothing of routes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, TypedDict
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from indexer.errors import LoccitError, UsageError
+
+MEDIA_TYPE = "application/problem+json"
+_URN = "urn:loccit:problem:"
+
+_log = logging.getLogger(__name__)
+
+
+class FieldError(TypedDict):
+    """What is wrong with one field of a request."""
+
+    field: str
+    """Where it stands, dotted: `body.filters.year_from`."""
+    message: str
+
+
+class BodyLimit:
+    """Refuses a request whose body is too long as soon as that shows, as a problem like any other.
+
+    FastAPI's own `max_body_size` answers in plain text.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, its body counted."""
+        n_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > self.max_bytes:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {self.max_bytes:,} bytes at the most"
+                )
+            return message
+
+        await self.app(scope, counted, send)
+
+
+def install(app: FastAPI, *, max_body_bytes: int) -> None:
+    """Let every error of the app leave as a problem, a body that is too long among them."""
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_exception_handler(LoccitError, _on_loccit_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def problem_of(error: LoccitError, request: Request, status: int | None = None) -> Response:
+    """The problem that a known failure is to a client."""
+    status = status or error.http_status
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("%s %s: %s", request.method, request.url.path, error)
+    return _problem(request, status, str(error), slug=error.slug)
+
+
+def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
+    """OpenAPI's description of the problems that an operation may give."""
+    return {
+        int(status): {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status in statuses
+    }
+
+
+def _problem(
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    slug: str = "",
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem of our own with its slug, or one that says no more than its HTTP status."""
+    content: dict[str, object] = {
+        "type": f"{_URN}{slug}" if slug else "about:blank",
+        "title": slug.replace("-", " ").capitalize() or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+    }
+    if errors:
+        content["errors"] = errors
+    return JSONResponse(content, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _on_loccit_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LoccitError)
+    return problem_of(error, request)
+
+
+def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # What was sent is left out of the reply: it may be anything, also what JSON cannot say (NaN).
+    errors = [_field_error(each) for each in error.errors()]
+    detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
+    return _problem(request, UsageError.http_status, detail, slug=UsageError.slug, errors=errors)
+
+
+def _field_error(found: Mapping[str, Any]) -> FieldError:
+    """What pydantic or the JSON parser found, in words for the client."""
+    if found["type"] == "json_invalid":
+        place, at = found["loc"]
+        return FieldError(field=place, message=f"this is not JSON: {found['ctx']['error']} at character {at}")
+    message = found["msg"]
+    if found["loc"] == ("body",):
+        message += "; is it JSON, sent with `content-type: application/json`?"
+    return FieldError(field=".".join(map(str, found["loc"])), message=message)
+
+
+def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}: /openapi.json lists what there is",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+    }
+    detail = details.get(HTTPStatus(error.status_code), str(error.detail))
+    return _problem(request, error.status_code, detail, headers=error.headers)
+
+
+def _on_bug(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again once the reply is out, and the server logs it with its traceback.
+    return _problem(
+        request,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        f"{type(error).__name__}: please report this as a bug in loccit, with what the server logged",
+    )
+
+
+_SCHEMA = {
+    "title": "Problem",
+    "description": "RFC 9457 problem details.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string", "examples": [f"{_URN}{UsageError.slug}"]},
+        "title": {"type": "string", "examples": ["Invalid request"]},
+        "status": {"type": "integer", "examples": [UsageError.http_status]},
+        "detail": {"type": "string", "examples": ["k is 0: ask for 1 to 200 passages"]},
+        "instance": {"type": "string", "examples": ["/v1/search"]},
+        "errors": {
+            "description": "Where a field of the request is wrong: which, and why.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}

@@ -1,0 +1,339 @@
+"""What a person reads in a terminal: answers, passages, papers, and how a build went.
+
+Results go to stdout, everything else to stderr. What papers say is cleaned of control characters before it is printed;
+`put_json` is exact. Knows nothing of commands and settings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from indexer.build import BuildReport
+    from service.cite import Citation
+    from service.library import (
+        Answer,
+        Highlight,
+        Hit,
+        Info,
+        PaperList,
+        PaperReply,
+        PaperSummary,
+        PassageReply,
+        PassageView,
+        SearchReply,
+    )
+
+_MAX_WIDTH = 100
+"""Columns; longer lines are hard to read."""
+_MAX_NAMED = 5
+"""How many papers or files of one kind a summary names; `--json` has them all."""
+_INDENT = 4
+
+_SPACES = re.compile(r"[\t\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""C0 and C1 controls (escape sequences begin with one), marks that turn the writing direction, lone surrogates."""
+_SOFT_BREAK = re.compile(r"(?<!\n)\n(?![ \t]*(?:\n|$|[|>#*+-]|\d+[.)]))")
+"""A line break inside a paragraph: no blank line, table row, list item or quote begins after it."""
+_JSON_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """The text, safe to print: one character for each of its own, so that offsets into it still hold."""
+    return _CONTROLS.sub("\ufffd", _SPACES.sub(" ", text))
+
+
+def put_json(value: DataclassInstance) -> None:
+    """A reply as JSON on stdout, exact. What could steer a terminal is escaped, as JSON allows."""
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(asdict(value), ensure_ascii=ascii_only, indent=2)
+    sys.stdout.write(_JSON_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+
+
+def complain(message: str) -> None:
+    """One line on stderr: what went wrong, and the next step."""
+    _print(_console(stderr=True), f"loccit: {' '.join(clean(message).split())}")
+
+
+def note(message: str) -> None:
+    """A line on stderr beside the result."""
+    _print(_console(stderr=True), clean(message))
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on stderr that it takes a moment, as long as it does; on a terminal only."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+class BuildProgress:
+    """A progress bar on stderr: papers, passages, tokens per second. Silent where there is no terminal."""
+
+    def __init__(self) -> None:
+        console = _console(stderr=True)
+        self._bar = Progress(
+            TextColumn("indexing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("papers, {task.fields[passages]:,} passages, {task.fields[speed]:,.0f} tokens/s"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._n_passages = self._n_tokens = 0
+
+    def __enter__(self) -> BuildProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def started(self, n_files: int) -> None:
+        """The files were found."""
+        self._task = self._bar.add_task("", total=n_files, passages=0, speed=0)
+
+    def advanced(self, n_papers: int, n_passages: int, n_wordpieces: int) -> None:
+        """So many more papers are through, passages and wordpieces embedded."""
+        if self._task is None:
+            return
+        self._n_passages += n_passages
+        self._n_tokens += n_wordpieces
+        seconds = self._bar.tasks[0].elapsed or 0
+        speed = self._n_tokens / seconds if seconds else 0
+        self._bar.update(self._task, advance=n_papers, passages=self._n_passages, speed=speed)
+
+
+def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> None:
+    """What a build did. `bodies` says where the full text of papers without one can be had."""
+    done = {
+        "added": len(report.added),
+        "updated": len(report.updated),
+        "moved": len(report.moved),
+        "unchanged": report.n_unchanged - len(report.moved),
+        "removed": len(report.removed),
+        "failed": len(report.failed),
+    }
+    by_words = report.n_passages - report.n_embedded - report.n_reused
+    speed = f" at {report.n_wordpieces / report.seconds:,.0f} tokens/s" if report.n_embedded else ""
+    rows = [("papers", ", ".join(f"{n:,} {what}" for what, n in done.items() if n) or "none")]
+    if report.n_passages:
+        passages = f"{report.n_passages:,}: {report.n_embedded:,} embedded{speed}, {report.n_reused:,} reused"
+        rows.append(("passages", passages + (f", {by_words:,} found by words alone" if by_words else "")))
+    if report.left_out:
+        counts = ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in report.left_out.items())
+        rows.append(("left out", f"{counts} (characters that stand in no passage)"))
+    rows += [("removed", name) for name in _first(report.removed)]
+    rows += [
+        ("vanished", f"{name}: its file is gone; run again with --prune to take it out")
+        for name in _first(report.vanished)
+    ]
+    rows += [("no body", _without_body(name, bodies.get(name, ""))) for name in _first(report.without_body)]
+    rows += [("failed", f"{each.source}: {each.reason}") for each in report.failed]
+    rows.append(("index", f"{index}, generation {report.generation}, {report.seconds:.1f} s"))
+    _rows(_console(), rows)
+
+
+def show_answer(answer: Answer) -> None:
+    """The quotes that answer, then the passages that they stand in."""
+    console = _console()
+    if answer.status == "not_found":
+        nearest = " The nearest passages:" if answer.hits else ""
+        _print(console, f"These papers do not seem to say.{nearest}", "bold")
+    elif answer.status == "partial":
+        _print(console, "The papers touch on this. The nearest sentences:", "bold")
+    for quote in answer.quotes:
+        number = f"[{quote.n}]"
+        console.print()
+        _wrapped(console, Text(f"“{' '.join(clean(quote.text).split())}”"), lead=f"{number:<{_INDENT}}")
+        _wrapped(console, Text(_place_named(quote.citation), style="dim"))
+    if answer.quotes:
+        console.print()
+        _print(console, "Passages", "bold")
+    _show_hits(console, answer.hits)
+
+
+def show_hits(reply: SearchReply) -> None:
+    """The passages found."""
+    _show_hits(_console(), reply.hits)
+
+
+def show_passage(reply: PassageReply) -> None:
+    """A passage among its neighbours."""
+    console = _console()
+    citation = reply.passage.citation
+    _print(console, citation.label, "bold")
+    _print(console, citation.title)
+    for view in (*reply.before, reply.passage, *reply.after):
+        console.print()
+        own = view is reply.passage
+        _wrapped(console, _passage_text(console, view.text, ()), lead="  > " if own else "")
+        _print(console, " " * _INDENT + _where(view), "dim")
+    if citation.references:
+        console.print()
+        _print(console, "It cites", "bold")
+        for each in citation.references:
+            doi = f" https://doi.org/{each.doi}" if each.doi and each.doi not in each.text else ""
+            _wrapped(console, Text(clean(f"{each.marker} {' '.join(each.text.split())}{doi}")))
+    if citation.url:
+        console.print()
+        _print(console, citation.url, "dim")
+
+
+def show_paper(reply: PaperReply) -> None:
+    """A paper's record and outline."""
+    console = _console()
+    paper = reply.paper
+    _wrapped(console, Text(clean(paper.title), style="bold"), indent=0)
+    ids = (("DOI", paper.doi), ("PMID", paper.pmid), ("PMCID", paper.pmcid))
+    left_out = ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in reply.left_out.items())
+    rows = [
+        ("id", paper.paper_id),
+        ("authors", ", ".join(paper.authors)),
+        ("journal", paper.journal),
+        ("date", paper.date or str(paper.year or "")),
+        ("ids", ", ".join(f"{name} {value}" for name, value in ids if value)),
+        ("licence", paper.licence),
+        ("url", paper.url),
+        ("file", paper.source),
+        ("passages", f"{paper.n_passages:,}"),
+        ("references", f"{len(reply.references):,}"),
+        ("left out", f"{left_out} (characters that stand in no passage)" if left_out else ""),
+        ("no body", _without_body("", paper.body_omitted) if paper.body_omitted else ""),
+    ]
+    _rows(console, [(name, value) for name, value in rows if value])
+    if reply.sections:
+        console.print()
+    for section in reply.sections:
+        _print(console, "  " * (section.level - 1) + section.title, "" if section.role == "body" else "dim")
+
+
+def show_papers(papers: PaperList) -> None:
+    """A line a paper: id, year, passages, authors, title; cut at a terminal's edge only."""
+    console = _console()
+    width = max((len(paper.paper_id) for paper in papers.papers), default=0)
+    for paper in papers.papers:
+        line = f"{paper.paper_id:<{width}}  {paper.year or '':>4}  {paper.n_passages:>5}  {_titled(paper)}"
+        console.print(Text(clean(line)), no_wrap=True, overflow="ellipsis", crop=console.is_terminal)
+
+
+def show_info(info: Info) -> None:
+    """What an index is and holds."""
+    rows = {
+        "index": info.folder,
+        "generation": f"{info.generation}",
+        "papers": f"{info.n_papers:,}",
+        "passages": f"{info.n_passages:,}, {info.n_vectors:,} of them embedded",
+        "model": f"{info.model} ({info.dim} dimensions, {info.pooling} pooling)",
+        "weights": f"SHA-256 {info.model_weights_sha256}",
+        "passage size": f"up to {info.passage_wordpieces} wordpieces, where the model reads {info.max_wordpieces}",
+    }
+    _rows(_console(), rows.items())
+
+
+def note_bodies(bodies: Mapping[str, str]) -> None:
+    """Say that found papers have no full text here, and the next step."""
+    for paper_id, url in list(bodies.items())[:_MAX_NAMED]:
+        note(f"note: {_without_body(paper_id, url)}")
+
+
+def _without_body(paper_id: str, url: str) -> str:
+    of = f"of {paper_id} " if paper_id else ""
+    return f"the full text {of}is not in its file: get it from {url or 'its publisher'}, and index that"
+
+
+def _show_hits(console: Console, hits: Iterable[Hit]) -> None:
+    for hit in hits:
+        citation = hit.citation
+        console.print()
+        _wrapped(console, Text(clean(citation.label), style="bold"), lead=f"{hit.rank:>2}  ")
+        if citation.title:
+            _wrapped(console, Text(clean(citation.title), style="italic"))
+        _wrapped(console, _passage_text(console, hit.text, hit.highlights))
+        _print(console, f"{' ' * _INDENT}{_span(citation)}  {hit.passage_id}", "dim")
+        if citation.url:
+            _print(console, " " * _INDENT + citation.url, "dim")
+
+
+def _passage_text(console: Console, text: str, highlights: Sequence[Highlight]) -> Text:
+    """The passage, its best sentences bold where there is bold, between marks where there is not."""
+    flowing = _SOFT_BREAK.sub(" ", clean(text))
+    if console.color_system is None:
+        for each in sorted(highlights, key=lambda each: -each.start):
+            flowing = f"{flowing[: each.start]}»{flowing[each.start : each.end]}«{flowing[each.end :]}"
+        return Text(flowing)
+    shown = Text(flowing)
+    for each in highlights:
+        shown.stylize("bold", each.start, each.end)
+    return shown
+
+
+def _place_named(citation: Citation) -> str:
+    numbers = ", ".join(map(str, citation.sentences))
+    sentence = f", sentence {numbers}" if numbers else ""
+    return clean(f"{citation.label}{sentence} ({_span(citation)})")
+
+
+def _span(citation: Citation) -> str:
+    return f"{citation.source}:{citation.start}-{citation.end}"
+
+
+def _where(view: PassageView) -> str:
+    return f"{view.citation.label}  {_span(view.citation)}  {view.passage_id}"
+
+
+def _titled(paper: PaperSummary) -> str:
+    authors = f"{paper.authors[0]} et al." if len(paper.authors) > 2 else " & ".join(paper.authors)
+    return ": ".join(filter(None, (authors, paper.title)))
+
+
+def _first(names: Sequence[str]) -> list[str]:
+    """The first few, and how many more there are."""
+    more = len(names) - _MAX_NAMED
+    return [*names[:_MAX_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console.width = min(console.width, _MAX_WIDTH)
+    return console
+
+
+def _print(console: Console, line: str, style: str = "") -> None:
+    """One line, never broken: paths, ids and links stay whole."""
+    console.print(Text(clean(line), style=style), soft_wrap=True)
+
+
+def _wrapped(console: Console, text: Text, *, indent: int = _INDENT, lead: str = "") -> None:
+    """The text in lines that fit the terminal, indented; `lead` stands in the first line's margin."""
+    for line in text.wrap(console, max(console.width - indent, 20)):
+        line.rstrip()
+        console.print(Text(f"{lead:<{indent}}" if line else lead.rstrip()).append_text(line), soft_wrap=True)
+        lead = ""
+
+
+def _rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """Names and values, aligned."""
+    listed = list(rows)
+    width = max(len(name) for name, _ in listed) + 2
+    for name, value in listed:
+        console.print(Text(f"{name:<{width}}", style="dim").append(clean(value), style="not dim"), soft_wrap=True)
