@@ -96,6 +96,6 @@ def _known(prefix: str = "") -> str:
 def _origin(name: str, flags: dict[str, object]) -> str:
     """Where the value of a setting came from, in the user's words."""
     if name in flags:
-        return f"--{name}"
+        return f"--{name.replace('_', '-')}"
     variable = ENV_PREFIX + name.upper()
     return variable if os.environ.get(variable) else f"`{name}` in {FILE}"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -60,6 +60,7 @@ def put_json(value: DataclassInstance) -> None:
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = json.dumps(asdict(value), ensure_ascii=ascii_only, indent=2)
     sys.stdout.write(_JSON_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    sys.stdout.flush()  # a reader that has gone away shows here, not when the interpreter ends
 
 
 def complain(message: str) -> None:
@@ -129,7 +130,7 @@ def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> N
         "added": len(report.added),
         "updated": len(report.updated),
         "moved": len(report.moved),
-        "unchanged": report.n_unchanged - len(report.moved),
+        "unchanged": report.n_unchanged,
         "removed": len(report.removed),
         "failed": len(report.failed),
     }
@@ -233,7 +234,8 @@ def show_papers(papers: PaperList) -> None:
     width = max((len(paper.paper_id) for paper in papers.papers), default=0)
     for paper in papers.papers:
         line = f"{paper.paper_id:<{width}}  {paper.year or '':>4}  {paper.n_passages:>5}  {_titled(paper)}"
-        console.print(Text(clean(line)), no_wrap=True, overflow="ellipsis", crop=console.is_terminal)
+        overflow: OverflowMethod = "ellipsis" if console.is_terminal else "ignore"
+        console.print(Text(clean(line)), no_wrap=True, overflow=overflow, crop=console.is_terminal)
 
 
 def show_info(info: Info) -> None:

@@ -200,7 +200,7 @@ def test_missing_and_damaged_indexes_are_told_apart(index: Path, tmp_path: Path)
     half = copy("half")
     raw = (half / DATABASE).read_bytes()
     (half / DATABASE).write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(IndexDamagedError, match="cut short|malformed"):
+    with pytest.raises(IndexDamagedError, match=r"cut short|malformed"):
         IndexReader(half)
     (half / DATABASE).unlink()
     with pytest.raises(IndexDamagedError, match="is missing, though"):

@@ -38,7 +38,8 @@ from indexer.markdown.sections import (
 from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper, Span
 
 _INK = re.compile(r"[^\r\n\s]")
-_COMMENT = re.compile(r"<!--.*?-->|\{##.*?##\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
+_COMMENTS = (("<!--", "-->"), ("{##", "##}"), ("{%", "%}"), ("{{", "}}"))
+"""HTML comments and template code: what opens one, and what closes it."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>")
 _LETTERS = re.compile(r"\w{2}")
 _LINK_DEFINITIONS = re.compile(r"(?:[ \t]*\[[^\[\]\r\n]{1,200}\]:[ \t]*\S+[^\r\n]*(?:\r\n|\r|\n|\Z))+")
@@ -185,7 +186,7 @@ class _Reader:
 
     def _markup_kind(self, source: str) -> BlockKind:
         """HTML, comments, rules and template code: a paragraph where there is something to read in it."""
-        words = _TAG.sub(" ", _COMMENT.sub(" ", source))
+        words = _TAG.sub(" ", _without_comments(source))
         return "paragraph" if _LETTERS.search(words) else "markup"
 
     def _add(self, kind: BlockKind, start: int, end: int) -> None:
@@ -201,6 +202,18 @@ class _Reader:
 
 def _is_template(source: str) -> bool:
     return "{%" in source or "{##" in source or "{{" in source
+
+
+def _without_comments(source: str) -> str:
+    """The text between comments and template code. One that never closes is text."""
+    for opening, closing in _COMMENTS:
+        pieces: list[str] = []
+        at = 0
+        while (start := source.find(opening, at)) >= 0 and (end := source.find(closing, start + len(opening))) >= 0:
+            pieces.append(source[at:start])
+            at = end + len(closing)
+        source = " ".join([*pieces, source[at:]])
+    return source
 
 
 def _link_tables(text: str, blocks: Sequence[Block]) -> list[Block]:

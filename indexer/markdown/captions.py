@@ -8,7 +8,7 @@ from typing import Literal
 _TABLE = r"(?:table|tab\.)"
 _FIGURE = r"(?:fig(?:ure|s)?\.?|scheme|plate|video|movie|box|chart|graphical abstract)"
 _OPENING = r"(?:supplementary |supplemental |extended data |supporting |additional |online )?"
-_NUMBER = r"(?:\s*(?:[A-Z]?\d{1,3}(?:\.\d{1,2})?[A-Za-z]?|[A-Z]|[IVX]{1,5})\b)"
+_NUMBER = r"(?:\s*[A-Z]?\d{1,3}(?:\.\d{1,2})?[A-Za-z]?\b|\s+(?-i:[A-Z]|[IVX]{1,5})\b)"
 
 _BOLD = re.compile(rf"(?:\*\*|__)[*_]?{_OPENING}(?:(?P<table>{_TABLE})|{_FIGURE}){_NUMBER}", re.IGNORECASE)
 """`**Table 1** Hub genes`: nobody opens a sentence so."""

@@ -55,6 +55,7 @@ def _entity(kind: str, row: str) -> Entity:
         identifier, row = match[1].strip(), row[: match.start()]
     if match := _DESCRIPTION.search(row):
         description, row = match[1].strip(), row[: match.start()]
-    if not identifier and _IS_IDENTIFIER.fullmatch(description):
-        identifier, description = description, ""
+    bare = description.strip("( )")
+    if not identifier and _IS_IDENTIFIER.fullmatch(bare):
+        identifier, description = bare, ""
     return Entity(kind, row.strip(), description, identifier, aliases)

@@ -24,7 +24,7 @@ _LABELLED = re.compile(
 )
 _RECORD = re.compile(r"\s*(?:PMC\d*)?\s*·.*")
 """`PMC4219006 · DOI: 10.1186/… · Journal · 2014`, the PMCID or its digits perhaps missing."""
-_OMITTED = re.compile(r"\bfull\b.{0,20}\btext\b.{0,20}\bomitted\b", re.IGNORECASE)
+_OMITTED = re.compile(r"(?:\b|_)full\b.{0,20}\btext\b.{0,20}\bomitted\b", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     r"\d+ (?:figures?|tables?|references?)\b.{0,80}\bin the complete paper: https?://\S+", re.IGNORECASE
 )
@@ -214,10 +214,8 @@ def paper_id(metadata: Metadata, source: str) -> str:
     """The PMCID, else the DOI with `/` as `_`, else the file's stem; never empty."""
     name = source.rsplit("/", 1)[-1]
     stem = name.rsplit(".", 1)[0] or name
-    chosen = metadata.paper_id or metadata.pmcid or metadata.doi.replace("/", "_") or stem
-    return (
-        "".join("_" if character.isspace() or not character.isprintable() else character for character in chosen) or "_"
-    )
+    chosen = metadata.paper_id or metadata.pmcid or metadata.doi or stem
+    return "".join("_" if each in "/ " or not each.isprintable() else each for each in chosen) or "_"
 
 
 def record_url(metadata: Metadata) -> str:

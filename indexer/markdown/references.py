@@ -33,6 +33,8 @@ _CITED_KEYS = re.compile(
     r"\[[^\[\]]{0,400}@[^\[\]]{1,1000}\]|(?<![\w@\[])@(?:doi|pmid|pmcid|arxiv|tag|url):[^\s;,\[\]]+"
 )
 _KEY = re.compile(r"@((?:doi|pmid|pmcid|arxiv|isbn|url|tag|wikidata|raw|clinicaltrials):[^\s;,\[\]]+)")
+_DEFINITION = re.compile(r"^[ \t]*\[@(tag:[^\]\s]+)\]:[ \t]*(\S+)", re.MULTILINE)
+"""Manubot's `[@tag:x]: doi:10.1000/x`: what a tag stands for."""
 _PART = re.compile(r"(\d+)(?:\s*[–—-]\s*(\d+))?")
 
 _PROSE = frozenset({"paragraph", "list_item", "quote", "table", "table_caption", "figure_caption"})
@@ -180,6 +182,7 @@ def _resolve(numbers: str, entries: dict[str, int]) -> tuple[int, ...]:
 def _keyed(text: str, prose: Sequence[Block], references: list[Reference]) -> list[Marker]:
     """Markers by citation key, `[@doi:10.1371/x; @pmid:2]`; their entries are made from the keys."""
     known = {entry.key: n for n, entry in enumerate(references)}
+    tags = dict(_DEFINITION.findall(text))
     markers: list[Marker] = []
     for block in prose:
         for match in _CITED_KEYS.finditer(text, block.start, block.end):
@@ -187,7 +190,7 @@ def _keyed(text: str, prose: Sequence[Block], references: list[Reference]) -> li
             for key in (each.rstrip(".") for each in _KEY.findall(match[0])):
                 if key not in known:
                     known[key] = len(references)
-                    kind, value = key.split(":", 1)
+                    kind, _, value = tags.get(key, key).partition(":")
                     doi, pmid = (value if kind == "doi" else ""), (value if kind == "pmid" else "")
                     references.append(Reference(key, "", doi, pmid, 0, 0))
                 named.append(known[key])

@@ -1,0 +1,97 @@
+"""Settings: which word counts, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from indexer.errors import ConfigError
+from service.config import Settings, load_settings
+
+
+def test_defaults(workdir: Path) -> None:
+    assert load_settings() == Settings(
+        index=Path(".loccit"), k=None, model="all-MiniLM-L6-v2", max_wordpieces=128, host="127.0.0.1", port=8000
+    )
+
+
+def test_flag_before_environment_before_file_before_default(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "loccit.toml").write_text('index = "from-file"\nport = 1\nhost = "file.example"\n', encoding="utf-8")
+    monkeypatch.setenv("LOCCIT_INDEX", "from-environment")
+    monkeypatch.setenv("LOCCIT_PORT", "2")
+    settings = load_settings(index=Path("from-flag"), port=None)
+    assert (settings.index, settings.port, settings.host, settings.k) == (Path("from-flag"), 2, "file.example", None)
+
+
+def test_an_empty_variable_is_as_good_as_none(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCCIT_INDEX", "")
+    assert load_settings().index == Path(".loccit")
+
+
+def test_settings_do_not_change(workdir: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
+    (workdir / "loccit.toml").write_text("indx = 'typo'\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == (
+        "loccit.toml sets `indx`, which is no setting: there are index, k, model, max_wordpieces, host, port"
+    )
+
+
+def test_an_unknown_variable_is_named_with_those_that_are(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCCIT_INDX", "typo")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == (
+        "the environment sets LOCCIT_INDX, which is no setting: there are LOCCIT_INDEX, LOCCIT_K, LOCCIT_MODEL, "
+        "LOCCIT_MAX_WORDPIECES, LOCCIT_HOST, LOCCIT_PORT"
+    )
+
+
+def test_the_tests_own_variable_is_let_through(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCCIT_SHARED", "/elsewhere")
+    assert load_settings().port == 8000
+
+
+@pytest.mark.parametrize(
+    ("toml", "variable", "flag", "origin"),
+    [
+        ("port = 'x'", None, None, "`port` in loccit.toml"),
+        ("port = 1", "x", None, "LOCCIT_PORT"),
+        ("port = 1", "2", 70_000, "--port"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_traced_to_where_it_stands(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, toml: str, variable: str | None, flag: int | None, origin: str
+) -> None:
+    (workdir / "loccit.toml").write_text(toml, encoding="utf-8")
+    if variable is not None:
+        monkeypatch.setenv("LOCCIT_PORT", variable)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(port=flag)
+    assert str(caught.value).startswith(f"{origin} is ")
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [(b"port = = 1", "loccit.toml is not TOML"), (b"host = '\xff'", "loccit.toml cannot be read")],
+)
+def test_a_file_that_cannot_be_read(workdir: Path, raw: bytes, said: str) -> None:
+    (workdir / "loccit.toml").write_bytes(raw)
+    with pytest.raises(ConfigError, match=said):
+        load_settings()
+
+
+def test_nothing_is_read_at_import(workdir: Path) -> None:
+    (workdir / "loccit.toml").write_text("= broken", encoding="utf-8")
+    environment = os.environ | {"LOCCIT_NONSENSE": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", "import service.config, service.cli"], env=environment, check=True)
