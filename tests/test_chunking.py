@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from indexer.chunking import chunk, left_out
 from indexer.config import BuildConfig
+from indexer.embedding import Embedder
 from indexer.errors import ConfigError
 from indexer.markdown import parse_markdown
 from indexer.papers import CONTENT_KINDS, Paper, Passage
@@ -189,3 +191,15 @@ def test_invariants_hold_for_any_lines(lines: list[str], newline: str) -> None:
 def test_a_configuration_that_cannot_be_is_refused(field: dict[str, int | str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(field)).split("_")[0]):
         BuildConfig(**field)
+
+
+@pytest.mark.shared
+def test_nothing_is_lost_of_any_shared_paper(shared: Path, embedder: Embedder) -> None:
+    """DESIGN's property over real papers, with the real model's tokenizer and limit."""
+    files = sorted((shared / "papers/markdown").glob("*.md"))
+    assert len(files) == 200
+    limit = embedder.identity.max_wordpieces
+    assert limit == 256
+    for path in files:
+        paper = parse_markdown(path.read_bytes().decode(), source=path.name, sha256="0" * 64)
+        check_invariants(paper, chunk(paper, BuildConfig(), embedder.count, limit), limit, embedder.count)

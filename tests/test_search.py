@@ -1,0 +1,78 @@
+"""Ranking by hand and against brute force, and the sentences that are marked."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from indexer.build import build
+from indexer.config import BuildConfig
+from indexer.papers import Sentence
+from indexer.store import IndexReader, Selection, StoredPassage
+from indexer.terms import terms
+from service.search import DENSE_WEIGHT, best_sentences, fuse, rank, word_scores
+from tests.fakes import WordEmbedder
+from tests.test_store import WORDS, write_papers
+
+
+def test_fusion_by_hand() -> None:
+    fused = fuse({1: 0.8, 2: 0.4, 3: -0.2}, {2: 6.0, 4: 3.0})
+    lexical = 1 - DENSE_WEIGHT
+    assert fused == pytest.approx({1: DENSE_WEIGHT * 0.8, 2: DENSE_WEIGHT * 0.4 + lexical, 3: 0.0, 4: lexical * 0.5})
+    assert fuse({1: 0.5}, {}) == pytest.approx({1: DENSE_WEIGHT * 0.5})
+    assert fuse({}, {}) == {}
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> IndexReader:
+    write_papers(tmp_path / "papers")
+    build([tmp_path / "papers"], tmp_path / "index", WordEmbedder(), BuildConfig(model="words", max_wordpieces=32))
+    return IndexReader(tmp_path / "index")
+
+
+def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> None:
+    """The candidates of both halves are a true union: nothing that scores well is missing or half scored."""
+    embedder = WordEmbedder()
+    with reader.snapshot() as snapshot:
+        rows = [p.row_id for paper in snapshot.papers() for p in snapshot.passages_of(paper.paper_id)]
+        body = set(snapshot.dense(embedder.encode_query("x"), len(rows), None))
+        for word in WORDS:
+            text = f"the {word} of a cell"
+            vector = embedder.encode_query(text)
+            everything = fuse(snapshot.dense_of(vector, sorted(body)), snapshot.lexical_of(terms(text), sorted(body)))
+            best = sorted(everything, key=lambda row_id: (-everything[row_id], row_id))[:7]
+            found = rank(snapshot, text, vector, 7, Selection())
+            assert [each.row_id for each in found] == best
+            assert [each.score for each in found] == pytest.approx([everything[row_id] for row_id in best], abs=1e-6)
+    reader.close()
+
+
+def _marked(stored: StoredPassage, scores: list[float]) -> list[str]:
+    text, start = stored.passage.text, stored.passage.start
+    return [text[each.start - start : each.end - start] for each in best_sentences(stored, scores)]
+
+
+def test_best_sentences(tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "a.md").write_text(
+        "# T\n\n## S\n\nBone is hard. Sugar is sweet. Sugar harms bone.\n\n## U\n\nNothing else here.\n",
+        encoding="utf-8",
+    )
+    build([folder], tmp_path / "index", WordEmbedder(), BuildConfig(model="words", max_wordpieces=32))
+    reader = IndexReader(tmp_path / "index")
+    with reader.snapshot() as snapshot:
+        found = snapshot.passages_of("a")
+        scores = word_scores("does sugar harm bone?", found)
+        sugar = bone = math.log(1 + 4 / 2.5)
+        harm = math.log(1 + 4 / 1.5)
+        total = sugar + bone + harm
+        assert scores == [pytest.approx([bone / total, sugar / total, 1.0]), [0.0]]
+        assert _marked(found[0], scores[0]) == ["Sugar harms bone."]
+        assert _marked(found[0], [0.9, 0.1, 1.0]) == ["Bone is hard.", "Sugar harms bone."]
+        assert _marked(found[0], [0.9, 0.95, 1.0]) == ["Sugar is sweet.", "Sugar harms bone."]
+        assert best_sentences(found[1], scores[1]) == []
+        assert all(isinstance(each, Sentence) for each in found[0].passage.sentences)
+    reader.close()
