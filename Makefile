@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 Q ?= how do AGEs affect bone quality?
 PATHS ?= data
+export Q
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev ask index serve test check golden clean
@@ -28,7 +29,7 @@ index: setup ## Index PATHS (default: data)
 	@$(BIN)/loccit index $(PATHS)
 
 ask: index ## Answer Q="a question" from the indexed papers
-	@$(BIN)/loccit ask "$(Q)"
+	@$(BIN)/loccit ask "$$Q"
 
 serve: index ## Serve the HTTP API on 127.0.0.1:8000
 	@$(BIN)/loccit serve

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,21 @@ from indexer.config import BuildConfig
 from indexer.embedding import Embedder, Vectors
 from indexer.errors import SourceError
 from indexer.papers import CONTENT_KINDS, Paper, Passage
-from indexer.sources import SourceFile, find_sources, parse_source, read_bytes
+from indexer.sources import (
+    Place,
+    Places,
+    SourceFile,
+    bugs_named,
+    check_name,
+    find_sources,
+    holds_still,
+    named_by_path,
+    parse_source,
+    path_ids,
+    printable,
+    read_bytes,
+    stem_ids,
+)
 from indexer.store import IndexWriter, Manifest
 
 _BATCH_WORDPIECES = 100_000
@@ -37,15 +51,19 @@ class BuildReport:
     added: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    """Papers whose text is as it was and stands in another file now."""
     removed: list[str] = field(default_factory=list)
+    """Papers taken out: pruned, another paper in their file, or not below the folders that a rebuild named."""
     vanished: list[str] = field(default_factory=list)
     """Papers whose file is gone from the folders named; still in the index unless pruned."""
     failed: list[Failure] = field(default_factory=list)
     without_body: list[str] = field(default_factory=list)
     """Papers whose file says that its full text was left out."""
+    empty: list[str] = field(default_factory=list)
+    """Papers added or updated that gave no passage: a title and nothing else, only comments, only front matter."""
     n_unchanged: int = 0
     n_passages: int = 0
-    """Of the papers added or updated."""
+    """Of the papers added or updated, or stored anew in another file."""
     n_embedded: int = 0
     n_reused: int = 0
     n_wordpieces: int = 0
@@ -107,29 +125,49 @@ def build(
     began = time.monotonic()
     files = find_sources(paths)
     with IndexWriter(folder, Manifest(config, embedder.identity), rebuild=rebuild) as writer:
-        run = _Build(writer, embedder, config, progress or Silence())
+        run = _Build(writer, embedder, config, progress or Silence(), files)
         run.progress.started(len(files))
         for file in files:
             run.take(file)
         run.flush()
         run.look_for_vanished(paths, prune=prune)
+        run.look_for_dropped()
         run.report.generation = writer.commit()
     run.report.seconds = time.monotonic() - began
     return run.report
 
 
+@dataclass(frozen=True, slots=True)
+class _Displaced:
+    """A paper whose file holds another one now. It may turn up elsewhere in the same run."""
+
+    sha256: str
+    vectors: dict[str, Vectors]
+
+
 class _Build:
     """One run over some files."""
 
-    def __init__(self, writer: IndexWriter, embedder: Embedder, config: BuildConfig, progress: Progress) -> None:
+    def __init__(
+        self,
+        writer: IndexWriter,
+        embedder: Embedder,
+        config: BuildConfig,
+        progress: Progress,
+        files: Sequence[SourceFile],
+    ) -> None:
         self.writer = writer
         self.embedder = embedder
         self.config = config
         self.progress = progress
         self.report = BuildReport()
         self._left_out: Counter[str] = Counter()
-        self._by_origin = writer.view().origins()
-        self._by_paper = {paper_id: (origin, sha256) for origin, (paper_id, sha256, _) in self._by_origin.items()}
+        self._stem_ids = stem_ids(files)
+        self._places = Places(
+            Place(paper_id, origin, sha256, source)
+            for origin, (paper_id, sha256, source) in writer.view().origins().items()
+        )
+        self._displaced: dict[str, _Displaced] = {}
         self._pending: list[_Pending] = []
 
     def take(self, file: SourceFile) -> None:
@@ -137,55 +175,101 @@ class _Build:
         try:
             self._take(file, str(file.path))
         except SourceError as error:
-            self.report.failed.append(Failure(file.source, str(error)))
+            self.report.failed.append(Failure(printable(file.source), str(error)))
             self.progress.advanced(1, 0, 0)
 
     def _take(self, file: SourceFile, origin: str) -> None:
+        check_name(file.path)
         raw = read_bytes(file.path)
         sha256 = hashlib.sha256(raw).hexdigest()
-        paper_id, indexed_sha256, source = self._by_origin.get(origin, ("", "", ""))
-        if sha256 == indexed_sha256:
-            if source != file.source:
-                self.writer.move(paper_id, origin, file.source)
-                self.report.moved.append(paper_id)
+        here = self._places.at(origin)
+        if here is not None and here.sha256 == sha256:
             self.report.n_unchanged += 1
+            if here.source != file.source:
+                self._move(replace(here, source=file.source))
             self.progress.advanced(1, 0, 0)
             return
-        paper = parse_source(file, raw)
-        other, other_sha256 = self._by_paper.get(paper.paper_id, ("", ""))
-        if other and other != origin:
-            if Path(other).exists():
-                raise SourceError(_taken(paper.paper_id, other, same=other_sha256 == sha256))
-            self._forget(other)
-            if other_sha256 == sha256:
-                self._know(origin, paper)
-                self.writer.move(paper.paper_id, origin, file.source)
-                self.report.moved.append(paper.paper_id)
-                self.progress.advanced(1, 0, 0)
-                return
-        if paper_id and paper_id != paper.paper_id:  # the file now holds another paper
-            self.writer.remove(paper_id)
-            self.report.removed.append(paper_id)
-            self._by_paper.pop(paper_id, None)
-        self._queue(paper, origin)
+        paper = self._named(parse_source(file, raw), file, here)
+        place = Place(paper.paper_id, origin, sha256, file.source)
+        if holder := self._other_holder(place):
+            raise SourceError(_taken(holder, same=holder.sha256 == sha256))
+        before = self._places.of(paper.paper_id)
+        unchanged = before is not None and before.sha256 == sha256
+        passages = [] if unchanged else self._chunked(paper)
+        # Whatever can be wrong with the file has shown by now: from here on the index changes.
+        if here is not None and here.paper_id != paper.paper_id:
+            self._displace(here)
+        if unchanged:
+            self._move(place)
+            self.progress.advanced(1, 0, 0)
+        else:
+            self._queue(paper, place, passages)
 
-    def _queue(self, paper: Paper, origin: str) -> None:
-        """Chunk the paper and keep it until there is enough to embed."""
-        passages = chunk(paper, self.config, self.embedder.count, self.embedder.identity.max_wordpieces)
-        out = left_out(paper, passages)
+    def _named(self, paper: Paper, file: SourceFile, here: Place | None) -> Paper:
+        """The paper by the id that it goes by in this index: its own, else one that its path gives and is free."""
+        if not named_by_path(paper, file.path):
+            return paper
+        if here is not None and here.paper_id in path_ids(file.path):
+            return replace(paper, paper_id=here.paper_id)
+        names = self._stem_ids[file.path]
+        free = (name for name in names if not self._other_holder(Place(name, str(file.path), "", "")))
+        return replace(paper, paper_id=next(free, names[-1]))
+
+    def _other_holder(self, wanted: Place) -> Place | None:
+        """Another file that holds the wanted paper now, whatever it held when it was indexed."""
+        place = self._places.of(wanted.paper_id)
+        if place is None or place.origin == wanted.origin:
+            return None
+        return place if holds_still(place) and not Path(place.origin).samefile(wanted.origin) else None
+
+    def _displace(self, place: Place) -> None:
+        """Take out a paper whose file holds another one now. Its vectors are kept, should it turn up elsewhere."""
+        self._displaced[place.paper_id] = _Displaced(place.sha256, self.writer.view().vectors_of(place.paper_id))
+        self._places.forget(place.paper_id)
+        self.writer.remove(place.paper_id)
+        self.report.removed.append(place.paper_id)
+
+    def _move(self, place: Place) -> None:
+        self._places.put(place)
+        self.writer.move(place.paper_id, place.origin, place.source)
+        self.report.moved.append(place.paper_id)
+
+    def _chunked(self, paper: Paper) -> list[Passage]:
+        """The paper's passages. Raises SourceError when they would not hold all of it."""
+        with bugs_named(paper.source):
+            passages = chunk(paper, self.config, self.embedder.count, self.embedder.identity.max_wordpieces)
+            out = left_out(paper, passages)
         lost = {kind: n for kind, n in out.items() if kind in CONTENT_KINDS}
         if lost:
             raise SourceError(f"characters would be lost in chunking ({lost}): please report this file as a bug")
-        self._left_out.update(out)
-        update = paper.paper_id in self._by_paper
-        (self.report.updated if update else self.report.added).append(paper.paper_id)
+        return passages
+
+    def _queue(self, paper: Paper, place: Place, passages: list[Passage]) -> None:
+        """Keep the paper until there is enough to embed."""
+        known = self._known_vectors(paper)
+        self._left_out.update(left_out(paper, passages))
         if paper.body_omitted:
             self.report.without_body.append(paper.paper_id)
-        known = self.writer.view().vectors_of(paper.paper_id) if update else {}
-        self._know(origin, paper)
-        self._pending.append(_Pending(paper, origin, passages, known))
+        if not passages:
+            self.report.empty.append(paper.paper_id)
+        self._places.put(place)
+        self._pending.append(_Pending(paper, place.origin, passages, known))
         if sum(each.n_wordpieces for each in self._waiting()) >= _BATCH_WORDPIECES:
             self.flush()
+
+    def _known_vectors(self, paper: Paper) -> dict[str, Vectors]:
+        """The vectors that the paper had so far. Notes in the report what becomes of it."""
+        displaced = self._displaced.pop(paper.paper_id, None)
+        if displaced is not None:
+            self.report.removed.remove(paper.paper_id)
+            same = displaced.sha256 == paper.sha256
+            (self.report.moved if same else self.report.updated).append(paper.paper_id)
+            return displaced.vectors
+        if self._places.of(paper.paper_id) is not None:
+            self.report.updated.append(paper.paper_id)
+            return self.writer.view().vectors_of(paper.paper_id)
+        self.report.added.append(paper.paper_id)
+        return {}
 
     def flush(self) -> None:
         """Embed what waits, store it, and commit."""
@@ -213,7 +297,7 @@ class _Build:
 
     def look_for_vanished(self, paths: Sequence[Path], *, prune: bool) -> None:
         """Papers of the index whose file stood below `paths` and is gone: report them, or take them out."""
-        roots = [path.absolute() for path in paths]
+        roots = [path.resolve() for path in paths]
         for origin, (paper_id, _, _) in self.writer.view().origins().items():
             below = any(Path(origin).is_relative_to(root) for root in roots)
             if below and not Path(origin).exists():
@@ -223,6 +307,11 @@ class _Build:
                 else:
                     self.report.vanished.append(paper_id)
 
+    def look_for_dropped(self) -> None:
+        """Papers that were in the index before a rebuild, and were not found in what it was named."""
+        present = {paper_id for paper_id, _, _ in self.writer.view().origins().values()}
+        self.report.removed.extend(sorted(self.writer.dropped - present - set(self.report.removed)))
+
     def _waiting(self) -> Iterable[Passage]:
         """Passages in the queue that need a new vector."""
         for each in self._pending:
@@ -230,23 +319,16 @@ class _Build:
                 if _is_embedded(passage) and passage.embedded_text not in each.known:
                     yield passage
 
-    def _know(self, origin: str, paper: Paper) -> None:
-        self._by_origin[origin] = (paper.paper_id, paper.sha256, paper.source)
-        self._by_paper[paper.paper_id] = (origin, paper.sha256)
-
-    def _forget(self, origin: str) -> None:
-        self._by_origin.pop(origin, None)
-
 
 def _is_embedded(passage: Passage) -> bool:
     """Only what is searched by default has a vector; references and back matter are found by their words."""
     return passage.role == "body"
 
 
-def _taken(paper_id: str, other: str, *, same: bool) -> str:
+def _taken(holder: Place, *, same: bool) -> str:
     if same:
-        return f"the same file as {other}, which is in the index already"
+        return f"the same file as {holder.origin}, which is in the index already"
     return (
-        f"its paper id {paper_id} is taken by {other}: correct its PMCID or DOI, or give it an id of its own with "
-        "`paper_id:` in YAML front matter"
+        f"its paper id {holder.paper_id} is taken by {holder.origin}: correct its PMCID or DOI, or give it an id of "
+        "its own with `paper_id:` in YAML front matter"
     )

@@ -20,7 +20,7 @@ from indexer.plaintext import plain_text
 from indexer.sentences import split_sentences
 from indexer.tokens import count_tokens
 
-CHUNKER_VERSION = 1
+CHUNKER_VERSION = 2
 """Raised whenever the same paper would give other passages: an index made by another version is not mixed with it."""
 
 Count = Callable[[Sequence[str]], list[int]]
@@ -29,6 +29,7 @@ Count = Callable[[Sequence[str]], list[int]]
 _ROW = re.compile(r"[^\r\n]+")
 _HTML_ROW = re.compile(r"<tr\b", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
+_ABSTRACT = re.compile(r"abstract|summary", re.IGNORECASE)
 _ID_HEX_DIGITS = 16
 """64 bits: two of a paper's passages share an id with a chance below 1e-13 even at a thousand passages."""
 
@@ -72,7 +73,8 @@ def chunk(paper: Paper, config: BuildConfig, count: Count, limit: int) -> list[P
     drafts: list[_Draft] = []
     sizer = _Sizer(paper, config, count, limit)
     for run in _runs(paper):
-        for draft in _merge_small(_draft_run(run, sizer), config):
+        target = sizer.target(paper.sections[run[0].section].title)
+        for draft in _merge_small(_draft_run(run, sizer, target), config.merge_below, target):
             drafts.extend(sizer.fit(draft))
     return _finish(paper, drafts, sizer)
 
@@ -128,10 +130,14 @@ class _Sizer:
         self.paper = paper
         self.count = count
         self.overhead = count([""])[0]
-        self.target = min(config.max_wordpieces, limit - self.overhead)
         self.limit = limit - self.overhead
+        self._target = min(config.max_wordpieces, self.limit)
         self._markers = [Span(marker.start, marker.end) for marker in paper.markers]
         self._marker_starts = [marker.start for marker in self._markers]
+
+    def target(self, section: str) -> int:
+        """The size to aim for in a section of this title: an abstract is one thought, and stays whole if it can."""
+        return self.limit if _ABSTRACT.fullmatch(section) else self._target
 
     def words(self, start: int, end: int, *, table: bool = False) -> str:
         """The embedder's view of a span of the source."""
@@ -191,30 +197,30 @@ class _Sizer:
         ]
 
 
-def _draft_run(run: Sequence[Block], sizer: _Sizer) -> Iterator[_Draft]:
+def _draft_run(run: Sequence[Block], sizer: _Sizer, target: int) -> Iterator[_Draft]:
     """Drafts of one run of blocks: paragraphs whole or in even parts, tables by row, captions on their own."""
-    lead: list[Span] = []
+    lead: list[_Unit] = []
     for block, following in [*pairwise(run), (run[-1], None)]:
         if block.kind == "table":
-            yield from _draft_table(block, lead, sizer)
+            yield from _draft_table(block, lead, sizer, target)
             lead = []
             continue
         spans = split_sentences(sizer.paper.text, block.start, block.end)
         if following is not None and following.kind == "table" and following.caption == Span(block.start, block.end):
-            lead = spans  # the table's first passage begins with its caption
+            lead = sizer.units(block, spans, most=sizer.limit // 2)  # the table's first passage begins with its caption
         else:
-            yield from _even_parts(_Draft(tuple(sizer.units(block, spans, most=sizer.limit)), block), sizer.target)
+            yield from _even_parts(_Draft(tuple(sizer.units(block, spans, most=sizer.limit)), block), target)
 
 
-def _draft_table(block: Block, lead: Sequence[Span], sizer: _Sizer) -> Iterator[_Draft]:
+def _draft_table(block: Block, lead: Sequence[_Unit], sizer: _Sizer, target: int) -> Iterator[_Draft]:
     """A table's rows, packed; every piece carries the caption and the header row in its embedded text."""
     room = sizer.limit // 2
     heads = [
         sizer.words(span.start, span.end, table=True) for span in (block.caption, block.header) if span is not None
     ]
     context = _clip(". ".join(heads), room, sizer)
-    units = sizer.units(block, [*lead, *_row_spans(sizer.paper.text, block)], most=sizer.limit - room)
-    for n, draft in enumerate(_even_parts(_Draft(tuple(units), block), max(sizer.target, room))):
+    units = [*lead, *sizer.units(block, _row_spans(sizer.paper.text, block), most=sizer.limit - room)]
+    for n, draft in enumerate(_even_parts(_Draft(tuple(units), block), max(target, room))):
         yield replace(draft, context=context if n else "")  # the first piece holds both in its own words
 
 
@@ -262,7 +268,7 @@ def _even_parts(draft: _Draft, target: int) -> Iterator[_Draft]:
 _MERGED_KINDS = frozenset({"paragraph", "list_item", "equation", "quote", "code"})
 
 
-def _merge_small(drafts: Iterator[_Draft], config: BuildConfig) -> list[_Draft]:
+def _merge_small(drafts: Iterator[_Draft], merge_below: int, target: int) -> list[_Draft]:
     """Neighbours joined where one of them is small and both fit."""
     merged: list[_Draft] = []
     for draft in drafts:
@@ -270,8 +276,8 @@ def _merge_small(drafts: Iterator[_Draft], config: BuildConfig) -> list[_Draft]:
         if (
             before is not None
             and {before.block.kind, draft.block.kind} <= _MERGED_KINDS
-            and min(before.size, draft.size) < config.merge_below
-            and before.size + draft.size <= config.max_wordpieces
+            and min(before.size, draft.size) < merge_below
+            and before.size + draft.size <= target
         ):
             merged[-1] = replace(before, units=before.units + draft.units)
         else:

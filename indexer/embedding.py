@@ -118,11 +118,12 @@ class SentenceTransformerEmbedder:
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
     def _pieces(self, text: str) -> list[str]:
-        words = text.split()
-        if len(words) < 2 or self.count([self._query_prompt + text])[0] <= self._identity.max_wordpieces:
+        if len(text) < 2 or self.count([self._query_prompt + text])[0] <= self._identity.max_wordpieces:
             return [text]
-        half = len(words) // 2
-        return self._pieces(" ".join(words[:half])) + self._pieces(" ".join(words[half:]))
+        middle = len(text) // 2
+        gap = text.find(" ", middle)
+        half = gap if gap > 0 else middle  # Chinese is written without spaces
+        return self._pieces(text[:half]) + self._pieces(text[half:])
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         vectors = self._model.encode(

@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterable
 
 from indexer.papers import Span
+from indexer.syntax import HTML_TAG, without_emphasis
 
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]]{0,400})\]\([^()\s]{0,400}\)")
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,300}>")
-_ATTRIBUTES = re.compile(r"\{[#.][^{}]{0,100}\}")
-_EMPHASIS = re.compile(r"\*+|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])|`+")
+_ATTRIBUTES = re.compile(r"\{[#.][\w:-]{1,60}(?:\s+(?:[#.][\w:-]{1,60}|[\w-]{1,30}=[^\s{}]{1,60}))*\s*\}")
+"""Pandoc's `{#fig:one .wide width=80%}`."""
+_STRAY_MARK = re.compile(r"(?<!\w)[*_]+|[*_]+(?!\w)|`+")
+"""Emphasis over a line's end; not the star of `HLA-B*27`."""
+_POWER = re.compile(r"(?<=\d)\^(?=\d{1,3}\^)")
 _SCRIPT = re.compile(r"\^([^\s^]{1,20})\^|~([^\s~]{1,20})~")
 _LINE_PREFIX = re.compile(r"^[ \t]*(?:>[ \t]*|[-+*][ \t]+|#{1,6}[ \t]+)+", re.MULTILINE)
 _LINE = re.compile(r"[^\r\n]+")
@@ -42,11 +45,11 @@ def plain_text(text: str, start: int, end: int, drop: Iterable[Span] = (), *, ta
         rows = (row for row in _LINE.findall(words) if _INK.search(row))
         words = "; ".join(_CELL.sub(", ", row.strip(" \t|")) for row in rows)
     words = _IMAGE_OR_LINK.sub(r"\1", words)
-    words = _TAG.sub(" ", words)
+    words = HTML_TAG.sub(" ", words)
     words = _ATTRIBUTES.sub("", words)
     words = _LINE_PREFIX.sub("", words)
-    words = _SCRIPT.sub(r"\1\2", words)
-    words = _EMPHASIS.sub("", words)
+    words = _SCRIPT.sub(r"\1\2", _POWER.sub(" ^", words))
+    words = _STRAY_MARK.sub("", without_emphasis(words))
     words = html.unescape(words)
     words = _EMPTY_BRACKETS.sub(" ", words)
     words = _SPACE.sub(" ", words)

@@ -7,6 +7,7 @@ Knows nothing of papers or blocks.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from sentencex import get_sentence_boundaries
 
@@ -16,11 +17,17 @@ _CONTINUES = re.compile(r"[a-zα-ω,;:)\]}^]")
 """A sentence does not start like this: "*E. | coli*", "et al. [46] | adopted", "(0.12). | ^30^" """
 
 _OPEN_END = re.compile(
-    r"(?:\b(?:figs?|tabs?|eqs?|refs?|nos?|ver|vol|pp?|cf|vs|ca|al|approx|resp)\.|\()[*_]*$", re.IGNORECASE
+    r"(?:\b(?:figs?|tabs?|eqs?|refs?|nos?|ver|vol|pp?|cf|vs|ca|al|approx|resp)\.|\(|[=<>≤≥≈±~×])[*_]*$", re.IGNORECASE
 )
-"""A sentence does not end like this before a number or bracket: "**Fig. | 5**", "Kashani-Sabet et al. | [253]". """
+"""A sentence does not end like this before a number or bracket: "**Fig. | 5**", "Kashani-Sabet et al. | [253]",
+"Figs. | 7b", "(n = | 8)". """
 
-_NUMBERED = re.compile(r"[*_]*[\[(]?[\dA-Z]{1,4}\b|\[")
+_NUMBERED = re.compile(r"[*_]*[\[(]?(?:\d[\d.,]*[A-Za-z]?|[\dA-Z]{1,4})\b|\[")
+
+_LABEL = re.compile(r"(?:\([^\W_]{1,4}\)[.:]?\s+)+")
+"""Of a figure's part. sentencex finds no end in what follows one: "(A) One ends. Another begins."."""
+_LABEL_ALONE = re.compile(r"\([A-Z]\)[.:]?")
+_MAX_LABELS_IN_LABELS = 4
 
 _CLOSING = re.compile(r"(?:\[[\d,;\s–-]+\]|\^[\d,;\s–-]+\^|[”’\"')\]*_.])+(?=\s|$)")
 """What may stand between a full stop and the next sentence, and belongs to the sentence before."""
@@ -33,8 +40,7 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[S
     """
     piece = text[start : len(text) if end is None else end]
     spans: list[Span] = []
-    for boundary in get_sentence_boundaries("en", piece):
-        first, last = boundary["start_index"], boundary["end_index"]
+    for first, last in _boundaries(piece):
         if spans and (closing := _CLOSING.match(piece, first)) and closing.end() <= last and closing.end() > first:
             spans[-1] = Span(spans[-1].start, closing.end())
             first = closing.end()
@@ -46,6 +52,19 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[S
         else:
             spans.append(trimmed)
     return [Span(start + span.start, start + span.end) for span in spans]
+
+
+def _boundaries(text: str, rounds: int = _MAX_LABELS_IN_LABELS) -> Iterator[tuple[int, int]]:
+    """Where sentencex finds sentences, looking behind labels such as `(A)` too."""
+    for boundary in get_sentence_boundaries("en", text):
+        first, last = boundary["start_index"], boundary["end_index"]
+        label = _LABEL.match(text, first, last)
+        if label is None or label.end() == last or not rounds:
+            yield first, last
+            continue
+        behind = label.end()
+        for start, end in _boundaries(text[behind:last], rounds - 1):
+            yield (behind + start if start else first), behind + end
 
 
 def _trim(text: str, start: int, end: int) -> Span | None:
@@ -60,6 +79,8 @@ def _trim(text: str, start: int, end: int) -> Span | None:
 
 def _runs_on(text: str, before: Span, after: Span) -> bool:
     """True when no sentence ends between the two spans."""
+    if _LABEL_ALONE.fullmatch(text, before.start, before.end):
+        return True
     if _CONTINUES.match(text, after.start):
         return True
     tail = text[max(before.start, before.end - 12) : before.end]

@@ -16,10 +16,18 @@ from service.cite import Citation
 Status = Literal["answered", "partial", "not_found"]
 Kind = Literal["extractive", "generated", "none"]
 
-ANSWERED_FROM = 0.5
-PARTIAL_FROM = 0.3
-"""Cosine similarity of the best passage from which a question counts as answered, or partly so. Measured on COVID-QA,
-with and without a question's own paper in the index: docs/decisions/0002-ranking.md."""
+NEAR = 0.5
+"""Cosine similarity of question and best passage from which they count as near,"""
+FAR = 0.3
+"""... and below which as far."""
+MOST = 0.6
+"""Share of the question's terms, by weight, that one of the first passages speaks of, from which it is most of it,"""
+LITTLE = 0.4
+"""... and below which little. Measured on COVID-QA, with and without a question's own paper in the index:
+docs/decisions/0002-ranking.md."""
+
+N_JUDGED = 3
+"""How many of the first passages are looked at for the question's terms."""
 
 MAX_QUOTES = 3
 _NEAR_BEST = 0.7
@@ -51,8 +59,8 @@ def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [each for each in order if each.score >= _NEAR_BEST * order[0].score][:MAX_QUOTES]
 
 
-def judge(similarity: float) -> Status:
-    """Whether the best passage, at this cosine similarity to the question, answers it."""
-    if similarity >= ANSWERED_FROM:
+def judge(similarity: float, coverage: float) -> Status:
+    """Whether passages as near as this, speaking of so much of the question, answer it."""
+    if similarity >= NEAR and coverage >= MOST:
         return "answered"
-    return "partial" if similarity >= PARTIAL_FROM else "not_found"
+    return "not_found" if similarity < FAR or (similarity < NEAR and coverage < LITTLE) else "partial"

@@ -13,10 +13,10 @@ from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
 from indexer.papers import BlockKind, Reference, Role, Sentence
 from indexer.plaintext import plain_text
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
-from service.answer import Candidate, Kind, Quote, Status, choose, judge
+from service.answer import N_JUDGED, Candidate, Kind, Quote, Status, choose, judge
 from service.cite import Citation, cite, cite_sentence
 from service.query import MAX_K, Filters, Query
-from service.search import Scored, best_sentences, rank, word_scores
+from service.search import Scored, best_sentences, coverage, rank, term_weights, word_scores
 
 DEFAULT_ASK_K = 8
 MAX_CONTEXT = 20
@@ -240,7 +240,8 @@ class Library:
             scores = _sentence_scores(embedder, question, found)
             hits = _hits(snapshot, page, found, scores, 0)
             confidence = max((each.dense for each in page), default=0.0)
-            status = judge(confidence) if hits else "not_found"
+            spoken_of = coverage(term_weights(snapshot, question), found[:N_JUDGED])
+            status = judge(confidence, spoken_of) if hits else "not_found"
             chosen = choose(_candidates(found, scores)) if status != "not_found" else []
             quotes = tuple(
                 _quote(snapshot, n, found[each.hit], each.sentence) for n, each in enumerate(chosen, start=1)

@@ -17,6 +17,8 @@ MAX_K = 200
 MAX_QUERY_CHARACTERS = 4_000
 """Some 800 words: a long question. A longer text is a document, not a query."""
 MAX_REPLY_TOKENS = 1_000_000
+MAX_NAME_CHARACTERS = 500
+"""Of a section's words, a paper's id or a cursor."""
 MAX_PAPER_IDS = 1_000
 """To filter by; each is a variable of one SQL statement, and SQLite may be built to take some 30,000 of them."""
 _YEARS = range(1000, 10_000)
@@ -37,9 +39,11 @@ class Filters:
     """`back_matter` and `references` are searched only when named here, and by their words alone."""
 
     def selection(self) -> Selection:
-        """The same, as the store understands it. Raises UsageError for years that cannot be, and too many papers."""
+        """The same, as the store understands it. Raises UsageError for years and names that cannot be."""
         if len(self.paper_ids) > MAX_PAPER_IDS:
             raise UsageError(f"{len(self.paper_ids):,} papers to filter by, and {MAX_PAPER_IDS:,} are the most")
+        for name, value in (("section", self.section), *(("paper_ids", each) for each in self.paper_ids)):
+            _check_name(name, value)
         for name, year in (("year_from", self.year_from), ("year_to", self.year_to)):
             if year and year not in _YEARS:
                 raise UsageError(f"{name} is {year}: give a year of four digits, or leave it out")
@@ -68,6 +72,8 @@ class Query:
             raise UsageError(
                 f"the query has {len(self.text):,} characters, and {MAX_QUERY_CHARACTERS:,} are the most: shorten it"
             )
+        _check_text("query", self.text)
+        _check_name("cursor", self.cursor)
         if not 1 <= self.k <= MAX_K:
             raise UsageError(f"k is {self.k}: ask for 1 to {MAX_K} passages")
         if not 0 <= self.max_tokens <= MAX_REPLY_TOKENS:
@@ -97,3 +103,16 @@ class Query:
     def _digest(self) -> str:
         same = replace(self, cursor="", k=1, max_tokens=0)
         return hashlib.sha256(repr(same).encode()).hexdigest()[:12]
+
+
+def _check_name(field_name: str, value: str) -> None:
+    if len(value) > MAX_NAME_CHARACTERS:
+        raise UsageError(f"{field_name} has {len(value):,} characters, and {MAX_NAME_CHARACTERS} are the most")
+    _check_text(field_name, value)
+
+
+def _check_text(field_name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{field_name} is not text: character {error.start} is half of a surrogate pair") from error

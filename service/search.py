@@ -16,7 +16,7 @@ from indexer.papers import Sentence
 from indexer.store import Selection, Snapshot, StoredPassage
 from indexer.terms import terms
 
-DENSE_WEIGHT = 0.5
+DENSE_WEIGHT = 0.6
 """Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
 MIN_CANDIDATES = 200
 """How many candidates each half gives at the least; four times those wanted, if that is more."""
@@ -62,6 +62,25 @@ def fuse(dense: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, 
         row_id: DENSE_WEIGHT * max(0.0, dense.get(row_id, 0.0)) + (1 - DENSE_WEIGHT) * lexical.get(row_id, 0.0) / top
         for row_id in dense.keys() | lexical.keys()
     }
+
+
+def term_weights(snapshot: Snapshot, text: str) -> dict[str, float]:
+    """The query's terms and their inverse document frequency (Robertson & Zaragoza 2009); the rarer, the higher."""
+    frequency = snapshot.document_frequency(list(dict.fromkeys(terms(text))))
+    n = snapshot.counts()["passages"]
+    return {term: math.log(1 + (n - df + 0.5) / (df + 0.5)) for term, df in frequency.items()}
+
+
+def coverage(weights: Mapping[str, float], passages: Sequence[StoredPassage]) -> float:
+    """The largest share of the query, by its terms' weights, that one of the passages speaks of; 0 to 1.
+
+    A passage speaks of what stands in its words, the headings above it, and its paper's title.
+    """
+    total = sum(weights.values()) or 1.0
+    spoken = (terms(" ".join((each.paper.title, *each.passage.section, each.passage.text))) for each in passages)
+    return max(
+        (sum(weights[term] for term in weights.keys() & found) / total for found in map(set, spoken)), default=0.0
+    )
 
 
 def word_scores(text: str, passages: Sequence[StoredPassage]) -> list[list[float]]:

@@ -149,6 +149,10 @@ def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> N
         for name in _first(report.vanished)
     ]
     rows += [("no body", _without_body(name, bodies.get(name, ""))) for name in _first(report.without_body)]
+    rows += [
+        ("empty", f"{name}: its file gave no passage, so that no search finds it")
+        for name in _first([name for name in report.empty if name not in report.without_body])
+    ]
     rows += [("failed", f"{each.source}: {each.reason}") for each in report.failed]
     rows.append(("index", f"{index}, generation {report.generation}, {report.seconds:.1f} s"))
     _rows(_console(), rows)

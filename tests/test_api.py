@@ -255,11 +255,17 @@ def test_a_request_that_does_not_fit_names_the_field(client: TestClient, body: b
         ({"query": "x", "filters": {"paper_ids": ["x"] * 1001}}, 422, "1,001 papers"),
         ({"query": "x", "cursor": "????"}, 422, "cursor"),
         ({"query": "x", "cursor": "W10"}, 422, "cursor"),
+        ({"query": "x", "cursor": "W1tb" * 200}, 422, "cursor has 800 characters"),
+        ({"query": "x", "cursor": "W1tb" * 100}, 422, "cursor cannot be read"),
+        ({"query": "x", "filters": {"section": "%" * 100_000}}, 422, "section has 100,000 characters"),
+        ({"query": "x", "filters": {"section": "\ud800"}}, 422, "section is not text"),
+        ({"query": "x", "filters": {"paper_ids": ["\ud800"]}}, 422, "paper_ids is not text"),
         ({"query": "x", "filters": {"paper_ids": ["PMC1"]}}, 404, "no paper 'PMC1' in this index"),
     ],
 )
 def test_a_request_that_the_library_refuses(client: TestClient, body: dict[str, Any], status: int, said: str) -> None:
-    assert said in problem(client.post("/v1/search", json=body), status)["detail"]
+    raw = json.dumps(body).encode()  # half of a surrogate pair goes as an escape
+    assert said in problem(client.post("/v1/search", content=raw, headers=JSON), status)["detail"]
 
 
 def test_no_model_writes_answers_yet(client: TestClient) -> None:

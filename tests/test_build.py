@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+import indexer.build
+import indexer.sources
 from indexer.build import BuildReport, build
 from indexer.config import BuildConfig
 from indexer.errors import IndexMismatchError, IndexNotWritableError, SourceError
+from indexer.papers import Paper
 from indexer.store import IndexReader, IndexWriter
+from service import terminal
 from tests.fakes import WordEmbedder
 
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=8)
@@ -121,8 +127,14 @@ def test_bad_files_do_not_stop_the_rest(papers: Path, tmp_path: Path) -> None:
     with (papers / "d-huge.md").open("wb") as file:
         file.truncate(100_000_000)
     (papers / "e-plain.md").write_text("Just one line of words without any heading", encoding="utf-8")
+    (papers / "f-invisible.md").write_text("\ufeff\u200b\n\u2060 \u00ad\n", encoding="utf-8")
+    bad_name = os.fsencode(papers) + b"/g-caf\xe9.md"
+    with open(bad_name, "wb") as file:  # noqa: PTH123 - a name that is not UTF-8
+        file.write(ONE.encode())
     report = run(papers, tmp_path / "index")
     assert {failure.source: failure.reason.split(":")[0] for failure in report.failed} == {
+        "f-invisible.md": "the file is empty",
+        "g-caf\ufffd.md": f"its path {papers}/g-caf\ufffd.md is not UTF-8",
         "a-binary.md": "the file is binary, not Markdown text",
         "b-latin1.md": "the file is not UTF-8",
         "c-empty.md": "the file is empty",
@@ -130,6 +142,33 @@ def test_bad_files_do_not_stop_the_rest(papers: Path, tmp_path: Path) -> None:
     }
     assert "byte 0xef in line 3" in report.failed[1].reason
     assert sorted(report.added) == ["PMC1000001", "PMC1000002", "e-plain"]
+
+
+@pytest.mark.parametrize("where", ["parse", "chunk"])
+def test_a_bug_that_one_paper_trips_does_not_stop_the_rest(
+    papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    run(papers, tmp_path / "index")
+    before = state(tmp_path / "index")
+    module, name = (indexer.sources, "parse_markdown") if where == "parse" else (indexer.build, "chunk")
+    real = getattr(module, name)
+
+    def broken(what: str | Paper, *args: object, **kwargs: object) -> object:
+        if "forty-one" in (what if isinstance(what, str) else what.text):
+            raise RecursionError("too deep")
+        return real(what, *args, **kwargs)
+
+    monkeypatch.setattr(module, name, broken)
+    # Another paper's words in the place of an indexed one: as long as they cannot be read, nothing is displaced.
+    (papers / "one.md").write_text(ONE.replace("PMC1000001", "PMC1000009").replace("forty", "forty-one"))
+    (papers / "three.md").write_text(ONE.replace("PMC1000001", "PMC1000003"))
+    report = run(papers, tmp_path / "index")
+    assert (report.added, report.removed) == (["PMC1000003"], [])
+    ((source, reason),) = [(failure.source, failure.reason) for failure in report.failed]
+    assert source == "one.md"
+    assert reason.startswith("internal error (RecursionError: too deep): please report")
+    assert "Traceback" in caplog.text
+    assert [row for row in state(tmp_path / "index") if row[0] != "three.md"] == before
 
 
 def test_a_file_that_went_bad_keeps_what_was_indexed(papers: Path, tmp_path: Path) -> None:
@@ -212,3 +251,172 @@ def test_order_of_changes_does_not_matter(papers: Path, tmp_path: Path) -> None:
     run(papers, tmp_path / "a")
     run(papers, tmp_path / "b")
     assert state(tmp_path / "a") == state(tmp_path / "b")
+
+
+def places(index: Path) -> dict[str, str]:
+    """Paper id -> file, with every passage held against what stands there, and no file with two papers."""
+    reader = IndexReader(index)
+    with reader.snapshot() as snapshot:
+        found = {paper.paper_id: paper for paper in snapshot.papers()}
+        for paper in found.values():
+            text = Path(paper.origin).read_bytes().decode()
+            for each in snapshot.passages_of(paper.paper_id):
+                assert text[each.passage.start : each.passage.end] == each.passage.text
+        assert len({paper.origin for paper in found.values()}) == len(found)
+        assert len(snapshot.dense(WordEmbedder().encode_query("femur"), 99, None)) == snapshot.counts()["vectors"]
+    reader.close()
+    return {paper_id: paper.source for paper_id, paper in found.items()}
+
+
+def numbered(number: int) -> str:
+    return ONE.replace("PMC1000001", f"PMC{1000000 + number}").replace("First", f"Number {number}")
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Path:
+    """a.md to d.md with PMC1000001 to PMC1000004, indexed."""
+    folder = tmp_path / "four"
+    folder.mkdir()
+    for number, name in enumerate("abcd", start=1):
+        (folder / f"{name}.md").write_text(numbered(number))
+    run(folder, tmp_path / "index")
+    return folder
+
+
+RENAMINGS = {
+    "over another": {"a": "b"},
+    "shifted down": {"b": "c", "a": "b", "c": "d", "d": "e"},
+    "shifted up": {"d": "c", "c": "b", "b": "a", "a": "0"},
+    "swapped": {"a": "b", "b": "a"},
+    "turned": {"a": "b", "b": "c", "c": "d", "d": "a"},
+    "turned back": {"b": "a", "c": "b", "d": "c", "a": "d"},
+    "far": {"a": "z", "d": "a"},
+}
+
+
+@pytest.mark.parametrize("small_batches", [False, True])
+@pytest.mark.parametrize("renaming", RENAMINGS.values(), ids=RENAMINGS)
+def test_renamed_files_keep_their_papers_and_vectors(
+    four: Path, tmp_path: Path, renaming: dict[str, str], small_batches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the index says is what the folder holds, at every commit on the way and at the end."""
+    texts = {path.stem: path.read_bytes() for path in four.glob("*.md")}
+    for name in renaming:
+        (four / f"{name}.md").unlink()
+    for name, other in renaming.items():
+        (four / f"{other}.md").write_bytes(texts[name])
+    if small_batches:
+        monkeypatch.setattr(indexer.build, "_BATCH_WORDPIECES", 1)
+    commit = IndexWriter.commit
+
+    def checked(writer: IndexWriter) -> int:
+        generation = commit(writer)
+        origins = [paper.origin for paper in writer.view().papers()]
+        assert len(set(origins)) == len(origins)
+        return generation
+
+    monkeypatch.setattr(IndexWriter, "commit", checked)
+    embedder = WordEmbedder()
+    report = run(four, tmp_path / "index", embedder)
+    numbers = {texts[name]: f"PMC100000{n}" for n, name in enumerate("abcd", start=1)}
+    holding = {path.name: numbers[path.read_bytes()] for path in four.glob("*.md")}
+    assert {source: paper_id for paper_id, source in places(tmp_path / "index").items()} == holding
+    assert (embedder.encoded, report.failed, report.added, report.updated, report.vanished) == ([], [], [], [], [])
+    assert set(report.removed) == set(numbers.values()) - set(holding.values())
+    assert len(report.moved) == len(set(report.moved)) == len(renaming)
+    again = run(four, tmp_path / "index", embedder)
+    assert (again.n_unchanged, again.failed, again.moved) == (len(holding), [], [])
+    assert again.generation == report.generation
+
+
+def test_swapped_and_edited_files_embed_only_what_is_new(four: Path, tmp_path: Path) -> None:
+    a, b = (four / "a.md").read_text(), (four / "b.md").read_text()
+    (four / "a.md").write_text(b.replace("by hand", "by eye"))
+    (four / "b.md").write_text(a.replace("by hand", "by ear"))
+    embedder = WordEmbedder()
+    report = run(four, tmp_path / "index", embedder)
+    assert (sorted(report.updated), report.removed, report.moved) == (["PMC1000001", "PMC1000002"], [], [])
+    assert (report.n_embedded, report.n_reused) == (2, 2)
+    assert places(tmp_path / "index") == {
+        "PMC1000001": "b.md", "PMC1000002": "a.md", "PMC1000003": "c.md", "PMC1000004": "d.md",
+    }  # fmt: skip
+
+
+def test_an_unreadable_file_holds_no_paper(four: Path, tmp_path: Path) -> None:
+    (four / "e.md").write_text((four / "a.md").read_text())
+    (four / "a.md").write_bytes(b"\xff\xfe")
+    report = run(four, tmp_path / "index")
+    assert (report.moved, [each.source for each in report.failed]) == (["PMC1000001"], ["a.md"])
+    assert places(tmp_path / "index")["PMC1000001"] == "e.md"
+
+
+def test_one_folder_by_several_names(papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(papers / "sub")
+    (tmp_path / "link").symlink_to(papers)
+    (papers / "linked.md").symlink_to(papers / "one.md")
+    for folder in (Path("../../papers"), papers, tmp_path / "link", Path("..")):
+        report = build([folder], tmp_path / "index", WordEmbedder(), CONFIG)
+        assert (report.failed, report.moved, report.vanished) == ([], [], [])
+    assert report.n_unchanged == 2
+    assert len(places(tmp_path / "index")) == 2
+    nearer = build([Path()], tmp_path / "index", WordEmbedder(), CONFIG)
+    assert (nearer.moved, places(tmp_path / "index")["PMC1000002"]) == (["PMC1000002"], "two.md")
+
+
+def test_a_rebuild_says_what_it_drops(papers: Path, tmp_path: Path) -> None:
+    run(papers, tmp_path / "index")
+    report = build([papers / "sub"], tmp_path / "index", WordEmbedder(), CONFIG, rebuild=True)
+    assert (report.added, report.removed) == (["PMC1000002"], ["PMC1000001"])
+    assert run(papers, tmp_path / "index", rebuild=True).removed == []
+
+
+def plain(folder: Path, word: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "paper.md"
+    path.write_text(f"# About {word}\n\nIt says a few things of {word}.\n")
+    return path
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for name in ("x", "y", "y/z", "."):
+        plain(tmp_path / "papers" / name, f"number {name}")
+    run(tmp_path / "papers", tmp_path / "index")
+    ids = {"paper": "paper.md", "x_paper": "x/paper.md", "y_paper": "y/paper.md", "y_z_paper": "y/z/paper.md"}
+    assert places(tmp_path / "index") == ids
+    plain(tmp_path / "papers" / "y", "something else")
+    report = run(tmp_path / "papers", tmp_path / "index")
+    assert (report.updated, places(tmp_path / "index")) == (["y_paper"], ids)
+    plain(tmp_path / "papers" / "y/z", "another thing")
+    report = build([tmp_path / "papers/y/z"], tmp_path / "index", WordEmbedder(), CONFIG)
+    assert (report.updated, report.failed, len(places(tmp_path / "index"))) == (["y_z_paper"], [], 4)
+
+
+def test_ids_of_files_of_one_name_do_not_depend_on_the_order(tmp_path: Path) -> None:
+    plain(tmp_path / "x", "one")
+    plain(tmp_path / "y", "other")
+    for index, order in (("a", "xy"), ("b", "yx")):
+        build([tmp_path / name for name in order], tmp_path / index, WordEmbedder(), CONFIG)
+        assert places(tmp_path / index).keys() == {"x_paper", "y_paper"}
+
+
+def test_an_indexed_paper_keeps_its_id_when_another_of_its_name_comes(tmp_path: Path) -> None:
+    plain(tmp_path / "x", "one")
+    assert build([tmp_path / "x"], tmp_path / "index", WordEmbedder(), CONFIG).added == ["paper"]
+    plain(tmp_path / "y", "other")
+    assert build([tmp_path / "y"], tmp_path / "index", WordEmbedder(), CONFIG).added == ["y_paper"]
+    plain(tmp_path / "x", "one more")
+    report = build([tmp_path / "x", tmp_path / "y"], tmp_path / "index", WordEmbedder(), CONFIG)
+    assert (report.updated, report.n_unchanged, report.failed) == (["paper"], 1, [])
+    shutil.move(tmp_path / "x", tmp_path / "z")
+    assert build([tmp_path / "z"], tmp_path / "index", WordEmbedder(), CONFIG).moved == ["paper"]
+    assert places(tmp_path / "index") == {"paper": "paper.md", "y_paper": "paper.md"}
+
+
+def test_papers_without_a_passage_are_named(papers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (papers / "comment.md").write_text("<!-- nothing yet -->\n")
+    (papers / "front.md").write_text("---\ntitle: To come\n---\n")
+    report = run(papers, tmp_path / "index")
+    assert report.empty == ["comment", "front"]
+    terminal.show_report(report, "index", {})
+    assert "empty     front: its file gave no passage" in capsys.readouterr().out
+    assert run(papers, tmp_path / "index").empty == []

@@ -63,8 +63,8 @@ def test_a_text_that_would_be_cut_is_refused(model: SentenceTransformerEmbedder)
         model.encode(["bone", "bone " * 255])
 
 
-def test_a_long_query_is_read_to_its_end(model: SentenceTransformerEmbedder) -> None:
-    padding = "the cell of the mouse and of the man " * 60
+@pytest.mark.parametrize("padding", ["the cell of the mouse and of the man " * 60, "骨" * 600])
+def test_a_long_query_is_read_to_its_end(model: SentenceTransformerEmbedder, padding: str) -> None:
     one, other = (model.encode_query(padding + end) for end in ("estrogen", "volcano"))
     assert one @ one == pytest.approx(1, abs=1e-5)
     assert one @ other < 0.999

@@ -12,7 +12,7 @@ from indexer.config import BuildConfig
 from indexer.papers import Sentence
 from indexer.store import IndexReader, Selection, StoredPassage
 from indexer.terms import terms
-from service.search import DENSE_WEIGHT, best_sentences, fuse, rank, word_scores
+from service.search import DENSE_WEIGHT, best_sentences, coverage, fuse, rank, term_weights, word_scores
 from tests.fakes import WordEmbedder
 from tests.test_store import WORDS, write_papers
 
@@ -75,4 +75,20 @@ def test_best_sentences(tmp_path: Path) -> None:
         assert _marked(found[0], [0.9, 0.95, 1.0]) == ["Sugar is sweet.", "Sugar harms bone."]
         assert best_sentences(found[1], scores[1]) == []
         assert all(isinstance(each, Sentence) for each in found[0].passage.sentences)
+    reader.close()
+
+
+def test_coverage_is_the_weight_of_what_is_spoken_of(reader: IndexReader) -> None:
+    with reader.snapshot() as snapshot:
+        found = snapshot.passages_of("PMC7000")
+        n = snapshot.counts()["passages"]
+        everywhere = [p for paper in snapshot.papers() for p in snapshot.passages_of(paper.paper_id)]
+        n_bone = sum("bone" in f"{p.paper.title} {p.passage.section} {p.passage.text}".lower() for p in everywhere)
+        weights = term_weights(snapshot, "the bone of a penguin, the bone")
+        assert weights == pytest.approx(
+            {"bone": math.log(1 + (n - n_bone + 0.5) / (n_bone + 0.5)), "penguin": math.log(1 + (n + 0.5) / 0.5)}
+        )
+        bony = [p for p in found if "Bones" in " ".join(p.passage.section)]
+        assert coverage(weights, bony) == pytest.approx(weights["bone"] / sum(weights.values()))
+        assert coverage(weights, []) == coverage({}, bony) == 0.0
     reader.close()

@@ -1,7 +1,7 @@
 """Sentence spans are exact, and scientific prose does not break them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from indexer.sentences import split_sentences
@@ -22,6 +22,16 @@ def sentences(text: str) -> list[str]:
         ("Cross-linking stiffens collagen. [3,4] It cracks.", ["Cross-linking stiffens collagen. [3,4]", "It cracks."]),
         ("Does β-catenin rise? 𝛼 does! (Yes.)", ["Does β-catenin rise?", "𝛼 does!", "(Yes.)"]),
         ("p was 0.05 vs. 0.01 for i.e. both. Then 10 mM.", ["p was 0.05 vs. 0.01 for i.e. both.", "Then 10 mM."]),
+        ("See Supplementary Figs. 7b and c too. It rose.", ["See Supplementary Figs. 7b and c too.", "It rose."]),
+        ("8) (n = 23) Gene names", ["8) (n = 23) Gene names"]),
+        (
+            "(A) TNF rose (Kim et al., 2006). Through it, IL-8 did. (B) None.",
+            ["(A) TNF rose (Kim et al., 2006).", "Through it, IL-8 did.", "(B) None."],
+        ),
+        (
+            "(C) AUROCC of 10 genes. (D). Random Forest model of them. The 12 genes.",
+            ["(C) AUROCC of 10 genes.", "(D). Random Forest model of them.", "The 12 genes."],
+        ),
         ("no stop at all", ["no stop at all"]),
         ("", []),
         (" \n\t ", []),
@@ -37,6 +47,7 @@ def test_offsets_are_of_the_whole_text() -> None:
     assert [text[span.start : span.end] for span in spans] == ["One here.", "Two here."]
 
 
+@example("(A) (B). (C) x. (D). ", 0)
 @given(
     st.text(alphabet=st.sampled_from(list("aB1 .!?()[]^*\n\r\t\u2028\x85κ𝛼,;\"'”")), max_size=80), st.integers(0, 10)
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import multiprocessing
 import shutil
@@ -20,11 +21,14 @@ from indexer.errors import (
     IndexDamagedError,
     IndexMismatchError,
     IndexMissingError,
+    IndexNotWritableError,
     NotFoundError,
+    SourceError,
+    UsageError,
 )
 from indexer.store import IndexReader, IndexWriter, Selection
 from indexer.store.reader import FTS_WEIGHTS
-from indexer.store.schema import DATABASE, VECTORS
+from indexer.store.schema import DATABASE, VECTORS, Commit, damage_named
 from indexer.terms import terms
 from tests.fakes import WordEmbedder
 
@@ -125,6 +129,16 @@ def test_selections(index: Path) -> None:
         assert {paper for paper, _ in chosen(year_from=2009)} == {"PMC7009", "PMC7010", "PMC7011"}
         assert {paper for paper, _ in chosen(year_from=2002, year_to=2002)} == {"PMC7002"}
         assert {section for _, section in chosen(roles=("back_matter",))} == {"Funding"}
+        with_dot = {section for _, section in chosen(section=" 2. ")}
+        assert with_dot == {"2. Results", "2.1. Bones"}
+        assert {section for _, section in chosen(section="bones results")} == {"2.1. Bones"}
+        assert chosen(section="bones methods") == set()
+        assert chosen(section="x" * 100_000) == set()
+        for nothing in ("%", "_", "'", "the", "§", " ", '"'):
+            with pytest.raises(UsageError, match="says nothing to look for"):
+                chosen(section=nothing)
+        with pytest.raises(UsageError, match="the section filter has 200 words"):
+            chosen(section=" ".join(f"w{n}" for n in range(200)))
         with pytest.raises(NotFoundError, match="'PMC1'"):
             snapshot.select(Selection(paper_ids=("PMC7003", "PMC1")))
     reader.close()
@@ -157,8 +171,160 @@ def test_what_is_not_committed_is_never_seen(index: Path) -> None:
     reader.close()
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped", "foreign", "older"])
-def test_the_vector_file_is_only_a_cache(index: Path, damage: str) -> None:
+def test_a_section_number_names_what_is_below_it(tmp_path: Path) -> None:
+    """Also subsections without a number, and those whose own number skips one; not 30, not the 3 in words."""
+    (tmp_path / "paper.md").write_text(
+        "# T\n\n## 3. Results\n\nOne.\n\n### Mice\n\nTwo.\n\n### 3.2. Men\n\nThree.\n\n#### Old\n\nFour.\n\n"
+        "## 30. Other\n\nFive.\n\n## The 3 rules\n\nSix.\n\n## Appendix\n\n### 3.10. More\n\nSeven.\n"
+    )
+    build([tmp_path / "paper.md"], tmp_path / "index", WordEmbedder(), CONFIG)
+    reader = IndexReader(tmp_path / "index")
+    with reader.snapshot() as snapshot:
+
+        def texts(section: str) -> list[str]:
+            ids = snapshot.select(Selection(section=section))
+            assert ids is not None
+            return [each.passage.text for each in snapshot.passages(ids.tolist())]
+
+        assert texts("3") == ["One.", "Two.", "Three.", "Four.", "Seven."]
+        assert texts("3.2") == texts("3.2.") == ["Three.", "Four."]
+        assert texts("3.1") == []
+        assert texts("30") == ["Five."]
+    reader.close()
+
+
+def test_references_have_their_places(tmp_path: Path) -> None:
+    text = (
+        "# T\n\n## A\n\nSo say [1] and [2].\n\n## References\n\n1. Smith A. On mice. 1999.\n2. Doe B. On men. 2001.\n"
+    )
+    (tmp_path / "paper.md").write_text(text)
+    build([tmp_path / "paper.md"], tmp_path / "index", WordEmbedder(), CONFIG)
+    reader = IndexReader(tmp_path / "index")
+    with reader.snapshot() as snapshot:
+        entries = snapshot.references("paper")
+        assert [text[each.start : each.end] for each in entries.values()] == [each.text for each in entries.values()]
+        assert ["Smith" in entries[0].text, "Doe" in entries[1].text] == [True, True]
+        assert snapshot.references("paper", [1]) == {1: entries[1]}
+        (cited,) = (each for each in snapshot.passages_of("paper") if each.markers)
+        assert [(text[start:end], numbers) for start, end, numbers in cited.markers] == [("[1]", (0,)), ("[2]", (1,))]
+    reader.close()
+
+
+def dense_and_truth(index: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Scores of every passage by its text, as the index gives them and as they are."""
+    embedder = WordEmbedder()
+    query = embedder.encode_query("collagen density")
+    reader = IndexReader(index)
+    with reader.snapshot() as snapshot:
+        found = snapshot.dense(query, 10_000, None)
+        texts = {each.row_id: each.passage for each in snapshot.passages(list(found))}
+        assert len(found) == snapshot.counts()["vectors"]
+    reader.close()
+    return (
+        {passage.passage_id: found[row_id] for row_id, passage in texts.items()},
+        {each.passage_id: float(embedder.encode_query(each.embedded_text) @ query) for each in texts.values()},
+    )
+
+
+def another_index(tmp_path: Path) -> Path:
+    """As many papers, passages and commits as `index`, other words."""
+    write_papers(tmp_path / "others", seed=1)
+    build([tmp_path / "others"], tmp_path / "another", WordEmbedder(), CONFIG)
+    return tmp_path / "another"
+
+
+def test_vector_files_of_two_indexes_swapped(index: Path, tmp_path: Path) -> None:
+    another = another_index(tmp_path)
+    files = [(folder / VECTORS).read_bytes() for folder in (index, another)]
+    (index / VECTORS).write_bytes(files[1])
+    (another / VECTORS).write_bytes(files[0])
+    for folder, papers, file in ((index, "papers", files[0]), (another, "others", files[1])):
+        found, truth = dense_and_truth(folder)
+        assert found == pytest.approx(truth, abs=1e-5)
+        build([tmp_path / papers], folder, WordEmbedder(), CONFIG)  # nothing changed: the writer mends the file
+        assert (folder / VECTORS).read_bytes() == file
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_an_older_database_put_back_and_gone_on_from(index: Path, tmp_path: Path, opened: bool) -> None:
+    """Two ways on from one backup have commits of one number and rows of one id, and other vectors."""
+    backup = (index / DATABASE).read_bytes()
+    write_papers(tmp_path / "papers", n=14, seed=2)
+    build([tmp_path / "papers"], index, WordEmbedder(), CONFIG)
+    reader = IndexReader(index)
+    with reader.snapshot() as snapshot:
+        generation = snapshot.generation
+    (index / DATABASE).replace(tmp_path / "newer.sqlite")
+    (index / DATABASE).write_bytes(backup)
+    if not opened:
+        reader.close()
+    write_papers(tmp_path / "papers", n=14, seed=3)
+    assert build([tmp_path / "papers"], index, WordEmbedder(), CONFIG).generation == generation
+    found, truth = dense_and_truth(index)
+    assert found == pytest.approx(truth, abs=1e-5)
+    with reader.snapshot() as snapshot:
+        query = WordEmbedder().encode_query("collagen density")
+        rows = snapshot.dense(query, 10_000, None)
+        assert rows == pytest.approx(snapshot.dense_of(query, list(rows)), abs=1e-5)
+        assert {each.passage.passage_id for each in snapshot.passages(list(rows))} == truth.keys()
+    reader.close()
+
+
+def test_an_open_reader_follows_a_database_that_is_replaced(index: Path, tmp_path: Path) -> None:
+    """By a rebuild that sets the old one aside, or by hand: no connection answers from the old file."""
+    query = WordEmbedder().encode_query("collagen density")
+    reader = IndexReader(index)
+    with reader.snapshot() as outer, reader.snapshot() as inner:
+        assert outer.counts() == inner.counts() == {"papers": 12, "passages": 72, "vectors": 60}  # two connections
+    connection = sqlite3.connect(index / DATABASE)
+    connection.execute("PRAGMA user_version = 9")
+    connection.close()
+    write_papers(tmp_path / "new", n=2, seed=4)
+    with reader.snapshot() as old:
+        build([tmp_path / "new"], index, WordEmbedder(), CONFIG, rebuild=True)
+        assert old.counts()["papers"] == 12  # held still until the block ends
+    for _ in range(3):
+        with reader.snapshot() as outer, reader.snapshot() as inner:
+            assert outer.counts() == inner.counts() == {"papers": 2, "passages": 12, "vectors": 10}
+            rows = outer.dense(query, 99, None)
+            assert rows == pytest.approx(outer.dense_of(query, list(rows)), abs=1e-5)
+            assert len(rows) == 10
+    another = another_index(tmp_path)
+    index.rename(tmp_path / "aside")
+    with pytest.raises(IndexMissingError), reader.snapshot():
+        pass
+    another.rename(index)
+    with reader.snapshot() as snapshot:
+        assert snapshot.counts()["papers"] == 12
+        rows = snapshot.dense(query, 99, None)
+        assert rows == pytest.approx(snapshot.dense_of(query, list(rows)), abs=1e-5)
+    reader.close()
+    gc.collect()  # a connection left open would warn here, and warnings fail
+
+
+def test_a_snapshot_taken_before_a_commit_needs_no_file(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors of a newer commit serve an older snapshot of the same line; they are not read anew."""
+    reader = IndexReader(index)
+    file, connection = reader._lend()
+    connection.execute("BEGIN")
+    commit = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC").fetchone()
+    with IndexWriter(index, None) as writer:
+        writer.remove("PMC7000")
+        writer.commit()
+    with reader.snapshot() as snapshot:
+        assert snapshot.counts()["vectors"] == 55
+    monkeypatch.setattr(reader, "folder", index / "nowhere")
+    vectors = reader._vectors_at(connection, Commit(*commit), 32)
+    assert (len(vectors.ids), vectors.commit) == (60, commit)
+    connection.rollback()
+    reader._take_back(file, connection)
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "empty", "cut", "flipped", "foreign", "older", "another's", "other kind"]
+)
+def test_the_vector_file_is_only_a_cache(index: Path, tmp_path: Path, damage: str) -> None:
     query = WordEmbedder().encode_query("collagen density")
     reader = IndexReader(index)
     with reader.snapshot() as snapshot:
@@ -173,6 +339,13 @@ def test_the_vector_file_is_only_a_cache(index: Path, damage: str) -> None:
             writer.move("PMC7001", "/elsewhere.md", "elsewhere.md")
             writer.commit()
         path.write_bytes(raw)
+    elif damage == "another's":
+        other = (another_index(tmp_path) / VECTORS).read_bytes()
+        assert (other[:24], len(other)) == (raw[:24], len(raw))  # of the same generation and size
+        path.write_bytes(other)
+    elif damage == "other kind":
+        build([tmp_path / "papers"], tmp_path / "wide", WordEmbedder(dim=48), CONFIG)
+        shutil.copy(tmp_path / "wide" / VECTORS, path)
     else:
         flipped = raw[:-40] + bytes([raw[-40] ^ 1]) + raw[-39:]
         path.write_bytes({"empty": b"", "cut": raw[:-100], "flipped": flipped, "foreign": b"x" * 500}[damage])
@@ -240,6 +413,76 @@ def test_a_rebuild_sets_an_unreadable_index_aside(index: Path, tmp_path: Path) -
     report = build([tmp_path / "papers"], index, WordEmbedder(), CONFIG, rebuild=True)
     assert len(report.added) == 12
     assert (index / f"{DATABASE}.unusable").read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize("harm", ["manifest", "pages"])
+def test_a_rebuild_mends_what_shows_only_when_it_is_read(index: Path, tmp_path: Path, harm: str) -> None:
+    if harm == "manifest":
+        connection = sqlite3.connect(index / DATABASE)
+        connection.execute("DELETE FROM meta WHERE key = 'manifest'")
+        connection.commit()
+        connection.close()
+    else:
+        raw = bytearray((index / DATABASE).read_bytes())
+        raw[4096:] = b"\xff" * (len(raw) - 4096)
+        (index / DATABASE).write_bytes(raw)
+    with pytest.raises(IndexDamagedError, match="--rebuild"):
+        build([tmp_path / "papers"], index, WordEmbedder(), CONFIG)
+    assert len(build([tmp_path / "papers"], index, WordEmbedder(), CONFIG, rebuild=True).added) == 12
+    found, truth = dense_and_truth(index)
+    assert found == pytest.approx(truth, abs=1e-5)
+
+
+def sqlite_says(statement: str, path: str = ":memory:") -> sqlite3.Error:
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute(statement)
+    except sqlite3.Error as error:
+        return error
+    finally:
+        connection.close()
+    raise AssertionError(statement)
+
+
+def test_only_damage_is_called_damage(tmp_path: Path) -> None:
+    def told(error: sqlite3.Error) -> type[BaseException]:
+        with pytest.raises((sqlite3.Error, IndexDamagedError, IndexNotWritableError)) as caught, damage_named(tmp_path):
+            raise error
+        return caught.type
+
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"no database " * 100)
+    assert told(sqlite_says("SELECT * FROM sqlite_schema", str(garbage))) is IndexDamagedError
+    assert told(sqlite_says("SELECT * FROM papers")) is IndexDamagedError  # the schema's version says it is there
+    assert told(sqlite_says(f"SELECT 'x' LIKE '{'x' * 60_000}'")) is sqlite3.OperationalError
+    assert told(sqlite_says(f"SELECT {' AND '.join(['1'] * 2000)}")) is sqlite3.OperationalError
+    assert told(sqlite3.ProgrammingError("Cannot operate on a closed database.")) is sqlite3.ProgrammingError
+    connection = sqlite3.connect(tmp_path / "small")
+    connection.execute("PRAGMA max_page_count = 2")
+    connection.execute("CREATE TABLE x (y)")
+    with pytest.raises(IndexNotWritableError, match="free space"), damage_named(tmp_path):
+        connection.execute("INSERT INTO x VALUES (zeroblob(100000))")
+    connection.close()
+
+
+def test_a_killed_writers_half_file_is_swept_away(index: Path) -> None:
+    stale = index / f"{VECTORS}.12345.tmp"
+    stale.write_bytes(b"half")
+    IndexWriter(index, None).close()
+    assert not stale.exists()
+
+
+def test_the_first_error_is_the_one_that_is_told(index: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder in the vector file's place: closing fails, and says so unless something else went wrong before."""
+    (index / VECTORS).unlink()
+    (index / VECTORS).mkdir()
+    with pytest.raises(IndexNotWritableError, match="the papers themselves are safe"), IndexWriter(index, None):
+        pass
+    with pytest.raises(SourceError, match="the first"), IndexWriter(index, None):
+        raise SourceError("the first")
+    assert "could not be closed in order" in caplog.text
+    (index / VECTORS).rmdir()
+    IndexWriter(index, None).close()  # the lock was let go each time
 
 
 def test_a_second_writer_is_told_at_once(index: Path) -> None:

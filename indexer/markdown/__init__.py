@@ -1,7 +1,7 @@
 """Markdown -> Paper, every span an offset into the source. Never raises on any text.
 
 `blocks` finds runs of lines, `sections` makes the tree, `captions` tells captions, `metadata` reads headers,
-`references` the lists and markers, `entities` the record's lists; here they are put together.
+`references` the lists, `markers` what names their entries, `entities` the record's lists; here they are put together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from indexer.markdown.metadata import (
     read_notice,
     record_url,
 )
-from indexer.markdown.references import read_references
+from indexer.markdown.references import read_references, settle_roles
 from indexer.markdown.sections import (
     Heading,
     SectionTree,
@@ -36,16 +36,29 @@ from indexer.markdown.sections import (
     typed_heading,
 )
 from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper, Span
+from indexer.syntax import HTML_TAG
 
 _INK = re.compile(r"[^\r\n\s]")
 _COMMENTS = (("<!--", "-->"), ("{##", "##}"), ("{%", "%}"), ("{{", "}}"))
 """HTML comments and template code: what opens one, and what closes it."""
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>")
 _LETTERS = re.compile(r"\w{2}")
-_LINK_DEFINITIONS = re.compile(r"(?:[ \t]*\[[^\[\]\r\n]{1,200}\]:[ \t]*\S+[^\r\n]*(?:\r\n|\r|\n|\Z))+")
-_HTML_CAPTION = re.compile(r"<caption\b[^<>]*>(.*?)</caption\s*>", re.IGNORECASE | re.DOTALL)
-_HTML_HEADER = re.compile(r"<thead\b.*?</thead\s*>|<tr\b.*?</tr\s*>", re.IGNORECASE | re.DOTALL)
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
+"""The byte order mark and characters without width."""
 _LINE = re.compile(r"[^\r\n]*")
+_LINK_DEFINITION = re.compile(
+    r"[ \t]*\[(?P<label>[^\[\]\r\n]{1,200})\]:[ \t]*"
+    r"(?:<[^<>\s]+>|(?:https?|ftp|mailto|doi|pmid|pmcid|pmc|arxiv|isbn|url|wikidata|raw|clinicaltrials):\S+"
+    r"|(?:#|\.{0,2}/)\S+|[\w./-]+\.[A-Za-z]{2,5}(?:#\S*)?)"
+    r"(?:[ \t]+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?[ \t]*",
+    re.IGNORECASE,
+)
+"""`[label]: target "title"`, the target a URL, a citation key, a path or an anchor: with words there, it is a footnote
+or an entry of a list."""
+_NUMBER_LABEL = re.compile(r"\d{1,4}")
+_HTML_PARTS = {
+    name: (re.compile(rf"<{name}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE))
+    for name in ("caption", "thead", "tr")
+}
 
 
 def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
@@ -54,7 +67,7 @@ def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
     reader.read()
     metadata = reader.metadata
     blocks = _link_tables(text, reader.blocks)
-    sections = tuple(reader.tree.sections)
+    sections = settle_roles(text, reader.tree.sections, blocks)
     references, markers = read_references(text, sections, blocks)
     return Paper(
         paper_id=paper_id(metadata, source),
@@ -100,9 +113,11 @@ class _Reader:
         """Fill `blocks`, `tree`, `metadata` and `entities`."""
         front = front_matter_end(self.text)
         read_front_matter(self.text[:front], self.metadata)
-        raw = read_blocks(_INK.sub(" ", self.text[:front]) + self.text[front:])
         if head := trim(self.text, 0, front):
             self._add("metadata", head.start, head.end)
+        elif front := len(self.text) - len(self.text.lstrip(_INVISIBLE)):
+            self._add("markup", 0, front)  # before `# Title` it would hide the title
+        raw = read_blocks(_INK.sub(" ", self.text[:front]) + self.text[front:])
         raw = self._plain_title(raw)
         for n, block in enumerate(raw):
             self._take(block, raw[n - 1] if n else None, raw[n + 1] if n + 1 < len(raw) else None)
@@ -148,7 +163,7 @@ class _Reader:
     def _heading(self, block: RawBlock, source: str, after: RawBlock | None) -> Heading | None:
         if block.heading_level:
             heading = atx_heading(source, block.heading_level)
-            return heading if heading.title else None
+            return heading if heading.title.strip(_INVISIBLE) else None
         if block.kind == "paragraph":
             if caption_kind(source) or (self._in_header and is_header(source)):
                 return None
@@ -161,32 +176,33 @@ class _Reader:
         return None
 
     def _kind(self, block: RawBlock, source: str, before: RawBlock | None, after: RawBlock | None) -> BlockKind:
-        title = self.tree.sections[self._section].title
+        section = self.tree.sections[self._section]
+        title = section.title
         if block.kind == "list_item" and is_entity_section(title):
             self.entities.extend(read_entities(source))
             return "entities"
         if block.kind == "heading":
             return "markup"  # a heading without words
-        if block.kind == "markup" or _is_template(source):
+        if block.kind == "markup" or _is_template(source) or not source.strip(f"{_INVISIBLE} \t\r\n"):
             return self._markup_kind(source)
         if block.kind != "paragraph":
             return block.kind
         if (self._in_header and is_header(source)) or (after is None and is_footer(source)):
             read_header(source, self.metadata)
             return "metadata"
-        if read_notice(source, self.metadata):
+        if read_notice(source, title, self.metadata):
             return "metadata"
         if self._caption_to_come is not None:
             return self._caption_to_come
         if before is not None and before.kind == "table" and follows_table(source):
             return "table_caption"
-        if _LINK_DEFINITIONS.fullmatch(source):
+        if _only_defines_links(source, in_references=section.role == "references"):
             return "markup"
         return caption_kind(source) or "paragraph"
 
     def _markup_kind(self, source: str) -> BlockKind:
         """HTML, comments, rules and template code: a paragraph where there is something to read in it."""
-        words = _TAG.sub(" ", _without_comments(source))
+        words = HTML_TAG.sub(" ", _without_comments(source))
         return "paragraph" if _LETTERS.search(words) else "markup"
 
     def _add(self, kind: BlockKind, start: int, end: int) -> None:
@@ -198,6 +214,15 @@ class _Reader:
 
     def _source(self, block: RawBlock) -> str:
         return self.text[block.start : block.end]
+
+
+def _only_defines_links(source: str, *, in_references: bool) -> bool:
+    """Whether every line of a paragraph is a link definition. A number in a reference list labels an entry."""
+    for line in re.split(r"\r\n|\r|\n", source):
+        match = _LINK_DEFINITION.fullmatch(line)
+        if match is None or (in_references and _NUMBER_LABEL.fullmatch(match["label"])):
+            return False
+    return True
 
 
 def _is_template(source: str) -> bool:
@@ -227,8 +252,9 @@ def _link_tables(text: str, blocks: Sequence[Block]) -> list[Block]:
         after = blocks[n + 1] if n + 1 < len(blocks) else None
         after_next = blocks[n + 2] if n + 2 < len(blocks) else None
         caption: Span | None = None
-        if inner := _HTML_CAPTION.search(text, block.start, block.end):
-            caption = trim(text, inner.start(1), inner.end(1))
+        if part := _html_part(text, block, "caption"):
+            _, inner, inner_end, _ = part
+            caption = trim(text, inner, inner_end)
         elif before is not None and before.kind == "table_caption":
             caption = Span(before.start, before.end)
         elif after is not None and after.kind == "table_caption" and (after_next is None or after_next.kind != "table"):
@@ -237,10 +263,18 @@ def _link_tables(text: str, blocks: Sequence[Block]) -> list[Block]:
     return linked
 
 
+def _html_part(text: str, block: Block, name: str) -> tuple[int, int, int, int] | None:
+    """Where the first element of this name starts, where its inside starts and ends, and where it ends."""
+    opens, closes = _HTML_PARTS[name]
+    opening = opens.search(text, block.start, block.end)
+    closing = closes.search(text, opening.end(), block.end) if opening else None
+    return (opening.start(), opening.end(), closing.start(), closing.end()) if opening and closing else None
+
+
 def _header(text: str, block: Block) -> Span | None:
     """The table's header row: what stands above the rule, or the first row of an HTML table."""
     if text[block.start] == "<":
-        row = _HTML_HEADER.search(text, block.start, block.end)
-        return Span(row.start(), row.end()) if row else None
+        row = _html_part(text, block, "thead") or _html_part(text, block, "tr")
+        return Span(row[0], row[3]) if row else None
     line = _LINE.match(text, block.start, block.end)
     return trim(text, line.start(), line.end()) if line else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, lheading
 from markdown_it.token import Token
 
 from indexer.papers import BlockKind, Span
@@ -27,7 +28,7 @@ class RawBlock:
     start: int
     end: int
     heading_level: int = 0
-    """Of an ATX heading: 1 to 6."""
+    """Of a heading with `#` or a line under it: 1 to 6."""
     lone_item: bool = False
     """The only item of an ordered list: perhaps a heading that was typed as `1. Introduction`."""
 
@@ -56,9 +57,44 @@ def trim(text: str, start: int, end: int) -> Span | None:
 
 
 def _tokens(text: str) -> list[Token]:
-    parser = MarkdownIt("commonmark").enable("table").disable(["lheading", "reference"])
+    parser = MarkdownIt("commonmark").enable("table").disable("reference")
     parser.core.ruler.enableOnly(["normalize", "block"])
+    underlines = bool(_DOUBLE_UNDERLINE.search(text))
+
+    def underlined(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+        """markdown-it's rule for underlined headings, taken back where the line is none but by accident."""
+        n_tokens = len(state.tokens)
+        if not lheading(state, first, last, silent):
+            return False
+        if _is_underlined(state, first, underlines):
+            return True
+        del state.tokens[n_tokens:]
+        state.line = first
+        return False
+
+    parser.block.ruler.at("lheading", underlined)
     return parser.parse(text)
+
+
+_DOUBLE_UNDERLINE = re.compile(r"(?:^|[\r\n])[^\s#>|=-][^\r\n]*(?:\r\n|\r|\n)={3,}[ \t]*(?=[\r\n]|\Z)")
+_MAX_TITLE_CHARACTERS = 400
+_MAX_UNDERLINED_CHARACTERS = 120
+
+
+def _is_underlined(state: StateBlock, first: int, underlines: bool) -> bool:
+    """Whether the lines from `first` on, which markdown-it takes for an underlined heading, are one.
+
+    `===` stands under headings only. `---` is a rule more often: it counts under one short line without a closing
+    stop, in a file that underlines its titles (`underlines`), or where it is as long as the line.
+    """
+    title = state.getLines(first, state.line - 1, state.blkIndent, False).strip()
+    underline = state.getLines(state.line - 1, state.line, state.blkIndent, False).strip()
+    if len(underline) < 3:
+        return False
+    if underline.startswith("="):
+        return len(title) <= _MAX_TITLE_CHARACTERS
+    short = "\n" not in title and len(title) <= _MAX_UNDERLINED_CHARACTERS and not title.endswith((".", ",", ";", ":"))
+    return short and (underlines or len(underline) == len(title))
 
 
 _KINDS: dict[str, BlockKind] = {
@@ -97,7 +133,8 @@ def _spans(tokens: Sequence[Token]) -> Iterator[_Lines]:
 def _item_lines(tokens: Sequence[Token], at: int, first: int) -> list[int]:
     """The lines on which the items of the list opened at `at` begin, nested ones too."""
     lines = {first}
-    for token in tokens[at + 1 :]:
+    for n in range(at + 1, len(tokens)):
+        token = tokens[n]
         if token.level == 0:
             break
         if token.type == "list_item_open" and token.map is not None:

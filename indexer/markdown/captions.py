@@ -20,8 +20,9 @@ _PANDOC = re.compile(r"(?:Table)?: \S")
 """`Table: Means`, under a pandoc table."""
 _IMAGE = re.compile(r"!\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\]\([^()]*(?:\([^()]*\)[^()]*)*\)(?:\{[^{}]*\})?")
 _TITLE = re.compile(
-    rf"{_OPENING}(?:(?P<table>{_TABLE})|{_FIGURE}){_NUMBER}(?P<words>\s*[.:|–—]?\s*\S.*|[.:]?)$", re.IGNORECASE
+    rf"{_OPENING}(?:(?P<table>{_TABLE})|{_FIGURE}){_NUMBER}(?P<words>\s*[.:|–—](?:\s.*)?|\s*)$", re.IGNORECASE
 )
+"""`Table 1.`, `Figure 2: Loss`, `Video 3 | Cells`, `Box 4`; not `Plate 96 assays`, `Video 3D tracking of cells`."""
 
 CaptionKind = Literal["table_caption", "figure_caption"]
 
@@ -47,4 +48,4 @@ def titled_caption(title: str) -> tuple[CaptionKind, bool] | None:
     match = _TITLE.match(title)
     if match is None:
         return None
-    return ("table_caption" if match["table"] else "figure_caption"), bool(match["words"].strip(" .:"))
+    return ("table_caption" if match["table"] else "figure_caption"), bool(match["words"].strip(" .:|–—"))

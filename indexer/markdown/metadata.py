@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
+from yaml.nodes import Node
+
+from indexer.syntax import unescape
 
 _FRONT_MATTER = re.compile(
     r"\ufeff?---[ \t]*(?:\r\n|\r|\n)(.*?)(?:\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=\r|\n|\Z)", re.DOTALL
@@ -14,7 +18,8 @@ _FRONT_MATTER = re.compile(
 _MAX_FRONT_MATTER = 50_000
 
 _PMCID = re.compile(r"\bPMC\d{3,9}\b")
-_DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"<>|·]+")
+_DOI = re.compile(r"\b10\.\d{4,9}/(?:[^\s\"<>|·]|<\d[^\s\"<>|·]*>)+")
+"""The angle brackets are those of a SICI, `35:1<1::AID-JBM1>3.0.CO;2-#`: a number follows, never a tag's name."""
 _URL = re.compile(r"https?://[^\s<>()\[\]\"]+")
 _DATE = re.compile(r"\b((?:1[6-9]|20|21)\d\d)(?:-(\d\d)(?:-(\d\d))?)?\b")
 _LABELLED = re.compile(
@@ -24,7 +29,35 @@ _LABELLED = re.compile(
 )
 _RECORD = re.compile(r"\s*(?:PMC\d*)?\s*·.*")
 """`PMC4219006 · DOI: 10.1186/… · Journal · 2014`, the PMCID or its digits perhaps missing."""
-_OMITTED = re.compile(r"(?:\b|_)full\b.{0,20}\btext\b.{0,20}\bomitted\b", re.IGNORECASE)
+_RECORD_PART = re.compile(
+    r"PMC\d*|(?:DOI|PMID)\b.*\d.*|10\.\d{4,9}/\S+|(?:1[6-9]|20|21)\d\d(?:-\d\d){0,2}", re.IGNORECASE
+)
+"""One such part makes a line with `·` a record."""
+
+_DATE_WORDS = (
+    r"\d{1,4}|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
+    r"|st|nd|rd|th|of|t|z|utc|spring|summer|autumn|fall|winter"
+)
+_IS_DATE = re.compile(rf"(?:(?:{_DATE_WORDS})[\s,./:+-]*){{1,10}}", re.IGNORECASE)
+_IS_LICENCE = re.compile(
+    r"\S{1,40}|.{0,200}\b(?:creative commons|cc[ -](?:by|0|zero)|public domain|open access|all rights reserved|mit|gpl"
+    r"|apache|bsd)\b.{0,200}|.{0,200}https?://\S+",
+    re.IGNORECASE,
+)
+_IS_LINK = re.compile(r"<?https?://[^\s<>()\[\]\"]+>?|\[[^\[\]]*\]\(https?://[^\s()]+\)", re.IGNORECASE)
+_IS_SHA = re.compile(r"[0-9a-f]{6,64}(?:[\s,;]+[0-9a-f]{6,64})*", re.IGNORECASE)
+_MAX_JOURNAL_CHARACTERS = 150
+_WORD = re.compile(r"[^\W\d_][\w’'.-]*")
+
+_NOTICE = re.compile(
+    r"(?P<mark>[_*]{1,3})[^_*\r\n]{0,60}(?<![^\W_])full(?: body)?[ -]text (?:is |was |has been )?omitted\b"
+    r"[^_*\r\n]{0,200}(?P=mark)(?P<rest>[^\r\n]{0,300})",
+    re.IGNORECASE,
+)
+"""`_Full body text omitted from this summary view._ Fetch the complete paper as Markdown: https://…`"""
+_PLAIN_NOTICE = re.compile(
+    r"[^\r\n]{0,60}\bfull(?: body)?[ -]text (?:is |was |has been )?omitted\b[^\r\n]{0,300}https?://\S+", re.IGNORECASE
+)
 _ELSEWHERE = re.compile(
     r"\d+ (?:figures?|tables?|references?)\b.{0,80}\bin the complete paper: https?://\S+", re.IGNORECASE
 )
@@ -60,6 +93,9 @@ class Metadata:
                 setattr(self, name, value)
 
 
+_NOTHING = ("~", "null", "Null", "NULL")
+
+
 def front_matter_end(text: str) -> int:
     """Where YAML front matter ends; 0 when there is none."""
     match = _FRONT_MATTER.match(text, 0, _MAX_FRONT_MATTER)
@@ -77,7 +113,7 @@ def read_front_matter(text: str, metadata: Metadata) -> None:
     def text_of(*names: str) -> str:
         found = (known[name] for name in names if known.get(name) is not None)
         value = next(found, "")
-        return " ".join(str(value).split()) if not isinstance(value, list | dict) else ""
+        return " ".join(value.split()) if isinstance(value, str) and value not in _NOTHING else ""
 
     metadata.authors = _yaml_authors(known.get("authors", known.get("author")))
     metadata.add(
@@ -93,10 +129,22 @@ def read_front_matter(text: str, metadata: Metadata) -> None:
     )
 
 
+class _Loader(yaml.BaseLoader):
+    """Reads every scalar as a string, whatever its tag: no value can fail to convert. Refuses aliases, which nest
+    into more text than memory holds.
+    """
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        """The next node; raises at an alias."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
 def _load(source: str) -> object:
     try:
-        return yaml.safe_load(source)
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+        return yaml.load(source, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError):
         return None
 
 
@@ -122,12 +170,46 @@ def split_authors(value: str) -> tuple[str, ...]:
 
 
 def is_header(source: str) -> bool:
-    """Whether every line of a block above the first section is metadata."""
-    return all(
-        _LABELLED.fullmatch(line) or _RECORD.fullmatch(line) or _URL.fullmatch(line.strip())
-        for line in re.split(r"[\r\n]+", source)
-        if line.strip()
-    )
+    """Whether every line of a block above the first section is metadata: a label with a value of its kind, a record."""
+    return all(_is_header_line(line) for line in re.split(r"[\r\n]+", source) if line.strip())
+
+
+def _is_header_line(line: str) -> bool:
+    if labelled := _LABELLED.fullmatch(line):
+        return _fits(labelled[1].lower(), labelled[2].strip())
+    if _RECORD.fullmatch(line):
+        return any(_RECORD_PART.fullmatch(part.strip()) for part in line.split("·"))
+    return bool(_URL.fullmatch(line.strip()))
+
+
+def _fits(label: str, value: str) -> bool:
+    """Whether a value is of its label's kind: `Date: we dated the samples by C14.` is a sentence."""
+    if not value:
+        return True
+    match label:
+        case "author" | "authors":
+            return _are_names(value)
+        case "doi":
+            return bool(clean_doi(value)) and len(value) <= _MAX_TITLE_CHARACTERS
+        case "pmid" | "pmcid" | "pmc":
+            return bool(re.fullmatch(r"(?:PMC|PMID:?)?\s*\d{1,9}\.?", value, re.IGNORECASE))
+        case "date" | "published" | "year":
+            return bool(_IS_DATE.fullmatch(value)) and bool(_DATE.search(value))
+        case "journal":
+            sentence = re.search(r"[a-z]{4,}\.$", value) or (value.split()[0].islower() and not _are_names(value))
+            return not sentence and len(value) <= _MAX_JOURNAL_CHARACTERS
+        case "licence" | "license":
+            return bool(_IS_LICENCE.fullmatch(value))
+        case "sha":
+            return bool(_IS_SHA.fullmatch(value))
+        case _:
+            return bool(_IS_LINK.fullmatch(value))
+
+
+def _are_names(value: str) -> bool:
+    """Whether most words are capitalised, or of a script without capitals, as in no sentence."""
+    words = _WORD.findall(value)
+    return sum(not word[0].islower() for word in words) * 2 > len(words) or value.lower() in ("nan", "none", "unknown")
 
 
 def read_header(source: str, metadata: Metadata) -> None:
@@ -176,9 +258,12 @@ def _read_record(line: str, metadata: Metadata) -> None:
             metadata.add(journal=part)
 
 
-def read_notice(source: str, metadata: Metadata) -> bool:
+def read_notice(source: str, section: str, metadata: Metadata) -> bool:
     """Whether a block only says that something was left out and stands elsewhere; take over where."""
-    if _OMITTED.search(source[:200]):
+    notice = _NOTICE.fullmatch(source)
+    emphasised = notice is not None and (not notice["rest"].strip() or bool(_URL.search(notice["rest"])))
+    under_full_text = section.lower() in ("full text", "full-text", "body") and _PLAIN_NOTICE.fullmatch(source)
+    if emphasised or under_full_text:
         url = _URL.search(source)
         metadata.add(body_omitted=url[0].rstrip(".") if url else " ".join(source.split()))
         if url:
@@ -201,10 +286,10 @@ def plain_title(blocks: Sequence[str]) -> bool:
 
 def clean_doi(value: str) -> str:
     """The bare DOI in a text, or an empty string."""
-    match = _DOI.search(value)
+    match = _DOI.search(html.unescape(unescape(value)))
     if match is None:
         return ""
-    doi = match[0].rstrip(".,;:'")
+    doi = match[0].split("](", 1)[0].rstrip(".,;:'*`")
     while doi.endswith((")", "]")) and doi.count("(") + doi.count("[") < doi.count(")") + doi.count("]"):
         doi = doi[:-1].rstrip(".,;:")
     return doi

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from indexer.papers import Role, Section
+from indexer.syntax import HTML_TAG, unescape, without_emphasis
 
 BOLD_LEVEL = 7
 """Below every ATX level."""
@@ -15,8 +16,7 @@ _MAX_BOLD_CHARACTERS = 120
 _NUMBER = re.compile(r"(\d{1,2}(?:\.\d{1,2}){1,5})[.)]?\s+(?=\S)|(\d{1,2})(?:[.)]\s*(?=[^\W\d])|\s+(?=[A-Z*_]))")
 """`3.2. Title`, `3.2 Title`, `3. Title`, `3 Title`; not `2017`, `10 mM`, `5-HT`, `3D`."""
 _ATTRIBUTES = re.compile(r"\s*\{[#.:][^{}]*\}\s*$")
-_EMPHASIS = re.compile(r"\*+|(?<!\w)_+|_+(?!\w)|`+")
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _BOLD_LINE = re.compile(r"(\*\*|__)(?=[^\s*_])((?:(?!\1)[^\r\n])+)\1[:.]?")
 
 _DOTTED_LINE = re.compile(r"\d{1,2}(?:\.\d{1,2})+\.?[ \t]+[A-Z][^.!?;:\r\n|]{2,100}")
@@ -37,8 +37,9 @@ _REFERENCES = re.compile(
 _BACK_MATTER = re.compile(
     "|".join(
         (
-            "acknowledge?ments?.*",
-            "funding.*|financial (?:support|disclosure).*|sources? of funding|grant support|role of the funding source",
+            "acknowledge?ments?(?: and .*| of funding)?",
+            "funding(?: (?:sources?|statements?|information|support|details|disclosures?|acknowledge?ments?|and .*))?",
+            "financial (?:support|disclosure).*|sources? of funding|grant support|role of the funding source",
             "(?:authors?|author's|authors') (?:contributions?.*|details|information|notes?|disclosures?.*)",
             "contributorship.*",
             "(?:declarations? of |potential |statement of )?(?:conflicts?|competing)(?: of| financial)* interests?.*",
@@ -50,7 +51,8 @@ _BACK_MATTER = re.compile(
             "pre publication history|publisher's note|consent (?:for publication|to publish)",
             "ethics (?:statement|approval).*|ethical (?:approval|statement).*|compliance with ethical standards",
             "institutional review board statement|informed consent statement",
-            "provenance and peer review|peer review.*|open access|copyright.*|how to cite.*",
+            "(?:provenance and |open )?peer review(?: (?:file|history|information|reports?|statement))?|open access",
+            "copyright(?: (?:and .*|holders?|information|notice|statement))?|how to cite.*",
             "transparency document|reporting summary",
         )
     )
@@ -70,8 +72,11 @@ class Heading:
 
 
 def atx_heading(source: str, level: int) -> Heading:
-    """The heading on an ATX line."""
-    body = source.lstrip("#").strip()
+    """The heading on a line with `#`, or on the lines above `===` or `---`."""
+    *lines, last = _LINE_END.split(source)
+    if lines:
+        return _heading(" ".join(lines), level)
+    body = last.lstrip("#").strip()
     stripped = body.rstrip("#")
     if stripped != body and (not stripped or stripped[-1].isspace()):
         body = stripped.rstrip()
@@ -95,8 +100,8 @@ def typed_heading(source: str, *, lone_item: bool) -> Heading | None:
 
 
 def clean_title(source: str) -> str:
-    """A title as it reads: emphasis, tags, attributes and entities resolved, white space folded."""
-    plain = _EMPHASIS.sub("", _TAG.sub("", _ATTRIBUTES.sub("", source)))
+    """A title as it reads: emphasis, tags, attributes, escapes and entities resolved, white space folded."""
+    plain = unescape(without_emphasis(HTML_TAG.sub("", _ATTRIBUTES.sub("", source))))
     return " ".join(html.unescape(plain).split()).rstrip(":").strip()
 
 
@@ -128,7 +133,9 @@ class SectionTree:
                 self._open.pop()
         above = self._open[-1][0] if self._open else 0
         outer = self.sections[above]
-        role = outer.role if outer.role != "body" else role_of(heading.title, heading.number)
+        role = role_of(heading.title, heading.number)
+        if role == "body" and outer.role == "references":
+            role = "references"  # until `settle_roles` has seen what stands in it
         self.sections.append(Section(heading.title, heading.number, above, outer.level + 1, start, role))
         self._open.append((len(self.sections) - 1, heading))
         return len(self.sections) - 1

@@ -4,12 +4,13 @@
 with plain scores. An index is a folder:
 
     index.sqlite    papers, passages, vectors, full-text index, manifest
-    vectors.faiss   the vectors again, ready to search; made anew whenever it is missing, damaged or behind
+    vectors.faiss   the vectors again, ready to search; made anew when it is missing, damaged, behind, or another's
     writer.lock     held by the one process that writes
 """
 
-from indexer.store.reader import IndexReader, Selection, Snapshot, StoredPaper, StoredPassage
+from indexer.store.reader import IndexReader, Snapshot, StoredPaper, StoredPassage
 from indexer.store.schema import Manifest
+from indexer.store.selection import Selection
 from indexer.store.writer import IndexWriter
 
 __all__ = ["IndexReader", "IndexWriter", "Manifest", "Selection", "Snapshot", "StoredPaper", "StoredPassage"]

@@ -1,7 +1,7 @@
-"""The FAISS side of an index: a cache of the vector rows, carrying the generation that it was made from.
+"""The FAISS side of an index: a cache of the vector rows, carrying the commit that it was made from.
 
 The only module that imports faiss. The file is a small header and FAISS's own bytes, with a checksum; it is written
-beside its place and moved there. Whatever is wrong with it, the rows make it anew.
+beside its place and moved there. Whatever is wrong with it, the rows make it anew: also when it is another index's.
 """
 
 from __future__ import annotations
@@ -18,26 +18,29 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.embedding import Vectors
+from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
 
 Ids = npt.NDArray[np.int64]
 """(n,) int64: passage row ids, never used twice in an index."""
 
 _log = logging.getLogger(__name__)
 
-_MAGIC = b"loccit-vectors-1"
-_HEADER = struct.Struct("<16sqqI")
-"""Magic, generation, payload length in bytes, CRC-32 of the payload."""
+_MAGIC = b"loccit-vectors-2"
+_HEADER = struct.Struct(f"<16sq{2 * TOKEN_BYTES}sqI")
+"""Magic, generation and token of the commit, payload length in bytes, CRC-32 of the payload."""
 
 _LOAD_ROWS = 10_000
 
 
 class DenseIndex:
-    """Exact inner-product search over the vectors of one generation. Never changed once made."""
+    """Exact inner-product search over the vectors of one commit. Never changed once made."""
 
-    def __init__(self, index: faiss.Index, ids: Ids, generation: int) -> None:
+    def __init__(self, index: faiss.Index, ids: Ids, commit: Commit, history: frozenset[Commit]) -> None:
         self._index = index
         self.ids = ids
-        self.generation = generation
+        self.commit = commit
+        self.history = history
+        """Commits known to have led to this one, itself among them."""
 
     def search(self, vector: Vectors, n: int, allowed: Ids | None = None) -> tuple[Ids, Vectors]:
         """The `n` rows with the highest inner product with `vector` (dim,), best first, and those products.
@@ -61,7 +64,8 @@ class DenseIndex:
         beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             with beside.open("wb") as file:
-                file.write(_HEADER.pack(_MAGIC, self.generation, len(payload), zlib.crc32(payload)))
+                generation, token = self.commit
+                file.write(_HEADER.pack(_MAGIC, generation, token.encode(), len(payload), zlib.crc32(payload)))
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())
@@ -69,24 +73,36 @@ class DenseIndex:
         finally:
             beside.unlink(missing_ok=True)
 
-    def caught_up(self, connection: sqlite3.Connection, generation: int, dim: int) -> DenseIndex:
-        """This index as the rows have it now, inside the connection's transaction. Row ids are never used twice."""
+    def caught_up(self, connection: sqlite3.Connection, dim: int) -> DenseIndex:
+        """This index as the rows have it now, inside the connection's transaction.
+
+        Along one line of commits row ids are never used twice, so that a row known by its id is known. An index of
+        another line says nothing: the rows are read anew.
+        """
+        history = read_commits(connection)
+        commit = max(history)
+        if self.commit == commit:
+            return DenseIndex(self._index, self.ids, commit, history)
+        related = self.commit in history or commit in self.history
+        if not related and len(self.ids):
+            _log.warning("the vectors at hand are not of this index: making them anew from the rows")
         rows = np.fromiter((row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), dtype=np.int64)
-        start = self if self._index.d == dim else empty(dim)
+        start = self if related and self._index.d == dim else empty(dim)
         gone = np.setdiff1d(start.ids, rows, assume_unique=True)
         new = np.setdiff1d(rows, start.ids, assume_unique=True)
         if not len(gone) and not len(new):
-            return DenseIndex(start._index, rows, generation)
+            return DenseIndex(start._index, rows, commit, history)
         index = faiss.clone_index(start._index)
         if len(gone):
             index.remove_ids(faiss.IDSelectorBatch(gone))
         _add(index, connection, new, dim)
-        return DenseIndex(index, rows, generation)
+        return DenseIndex(index, rows, commit, history)
 
 
 def empty(dim: int) -> DenseIndex:
-    """An index without rows, of generation -1: behind every other."""
-    return DenseIndex(faiss.IndexIDMap2(faiss.IndexFlatIP(dim)), np.empty(0, dtype=np.int64), -1)
+    """An index without rows, of no commit."""
+    index = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
+    return DenseIndex(index, np.empty(0, dtype=np.int64), Commit(-1, ""), frozenset())
 
 
 def load(path: Path, dim: int) -> DenseIndex:
@@ -94,7 +110,7 @@ def load(path: Path, dim: int) -> DenseIndex:
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER.size)
-            magic, generation, length, checksum = _HEADER.unpack(header)
+            magic, generation, token, length, checksum = _HEADER.unpack(header)
             payload = file.read()
     except FileNotFoundError:
         return empty(dim)
@@ -105,11 +121,12 @@ def load(path: Path, dim: int) -> DenseIndex:
         _log.warning("%s is damaged: making it anew from the rows", path)
         return empty(dim)
     index = faiss.deserialize_index(np.frombuffer(payload, dtype=np.uint8))
-    if not isinstance(index, faiss.IndexIDMap2):
+    if not isinstance(index, faiss.IndexIDMap2) or index.d != dim:
         _log.warning("%s holds another kind of index: making it anew from the rows", path)
         return empty(dim)
     ids = np.sort(faiss.vector_to_array(index.id_map))
-    return DenseIndex(index, ids, generation)
+    commit = Commit(generation, token.decode("ascii", "replace"))
+    return DenseIndex(index, ids, commit, frozenset({commit}))
 
 
 def set_threads(n: int) -> None:

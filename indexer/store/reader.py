@@ -7,7 +7,6 @@ ranking: it gives candidates and their plain scores.
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,28 +19,23 @@ import numpy as np
 
 from indexer.embedding import Vectors
 from indexer.errors import NotFoundError
-from indexer.papers import Passage, Reference, Role, Sentence
+from indexer.papers import Passage, Reference, Sentence
 from indexer.store import dense
 from indexer.store.dense import DenseIndex, Ids
-from indexer.store.schema import VECTORS, Manifest, connect, damage_named, read_meta
-from indexer.terms import terms
+from indexer.store.schema import (
+    VECTORS,
+    Commit,
+    Manifest,
+    connect,
+    damage_named,
+    file_identity,
+    read_commits,
+    read_meta,
+)
+from indexer.store.selection import Selection, conditions, marks
 
-FTS_WEIGHTS = (0.5, 0.5, 1.0)
+FTS_WEIGHTS = (1.0, 0.5, 1.0)
 """BM25's weights of a passage's paper title, section headings, and own words. docs/decisions/0002-ranking.md."""
-
-_SECTION_NUMBER = re.compile(r"\d+(\.\d+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which passages take part in a search. The default is every paper's body."""
-
-    paper_ids: tuple[str, ...] = ()
-    section: str = ""
-    """Words of a section title anywhere on the path ("methods"), or a section number ("3.2", its subsections too)."""
-    year_from: int = 0
-    year_to: int = 0
-    roles: tuple[Role, ...] = ("body",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +92,17 @@ class Snapshot:
         return {"papers": n_papers, "passages": n_passages, "vectors": n_vectors}
 
     def select(self, selection: Selection) -> Ids | None:
-        """Row ids of the selected passages, ascending; None for the default selection. Raises NotFoundError."""
+        """Row ids of the selected passages, ascending; None for the default selection.
+
+        Raises NotFoundError, and UsageError for a section that says nothing to look for.
+        """
         if selection == Selection():
             return None
-        where = [f"passages.role IN ({_marks(selection.roles)})"]
-        values: list[str | int] = [*selection.roles]
-        if selection.paper_ids:
-            self._known(selection.paper_ids)
-            where.append(f"papers.paper_id IN ({_marks(selection.paper_ids)})")
-            values.extend(selection.paper_ids)
-        if selection.year_from:
-            where.append("papers.year >= ?")
-            values.append(selection.year_from)
-        if selection.year_to:
-            where.append("papers.year <= ?")
-            values.append(selection.year_to)
-        if _SECTION_NUMBER.fullmatch(selection.section):
-            where.append("(passages.section_number = ? OR passages.section_number LIKE ?)")
-            values.extend((selection.section, f"{selection.section}.%"))
-        else:
-            for term in terms(selection.section):
-                where.append("' ' || passages.heading_terms || ' ' LIKE ?")
-                values.append(f"% {term} %")
+        self._known(selection.paper_ids)
+        where, values = conditions(selection)
         rows = self._connection.execute(
             "SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper "
-            f"WHERE {' AND '.join(where)} ORDER BY passages.id",
+            f"WHERE {where} ORDER BY passages.id",
             values,
         )
         return np.fromiter((row[0] for row in rows), dtype=np.int64)
@@ -134,7 +114,7 @@ class Snapshot:
 
     def dense_of(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, float]:
         """Cosine similarity of these passages; those that have no vector are left out."""
-        rows = self._connection.execute(f"SELECT id, vector FROM vectors WHERE id IN ({_marks(row_ids)})", row_ids)
+        rows = self._connection.execute(f"SELECT id, vector FROM vectors WHERE id IN ({marks(row_ids)})", row_ids)
         return {row_id: float(np.frombuffer(blob, dtype=np.float32) @ vector) for row_id, blob in rows}
 
     def lexical(self, query_terms: Sequence[str], n: int, selected: Ids | None) -> dict[int, float]:
@@ -148,7 +128,14 @@ class Snapshot:
 
     def lexical_of(self, query_terms: Sequence[str], row_ids: Sequence[int]) -> dict[int, float]:
         """BM25 of those of these passages that hold any of the terms."""
-        return self._match(query_terms, f"+rowid IN ({_marks(row_ids)})", row_ids, len(row_ids))
+        return self._match(query_terms, f"+rowid IN ({marks(row_ids)})", row_ids, len(row_ids))
+
+    def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
+        """In how many passages each of these terms stands; 0 for one that stands in none."""
+        rows = self._connection.execute(
+            f"SELECT term, doc FROM passages_vocabulary WHERE term IN ({marks(query_terms)})", tuple(query_terms)
+        )
+        return dict.fromkeys(query_terms, 0) | dict(rows.fetchall())
 
     def _match(self, query_terms: Sequence[str], only: str, values: Sequence[str | int], n: int) -> dict[int, float]:
         if not query_terms or n == 0:
@@ -164,7 +151,7 @@ class Snapshot:
 
     def passages(self, row_ids: Sequence[int]) -> list[StoredPassage]:
         """The passages of these rows, in the order asked for."""
-        found = {row.row_id: row for row in self._passages(f"passages.id IN ({_marks(row_ids)})", row_ids)}
+        found = {row.row_id: row for row in self._passages(f"passages.id IN ({marks(row_ids)})", row_ids)}
         return [found[row_id] for row_id in row_ids]
 
     def passage(self, passage_id: str, context: int = 0) -> tuple[list[StoredPassage], int]:
@@ -215,13 +202,14 @@ class Snapshot:
 
     def references(self, paper_id: str, numbers: Sequence[int] | None = None) -> dict[int, Reference]:
         """Entries of the paper's reference list by their 0-based number; all of them, or those named."""
-        where = "" if numbers is None else f"AND number IN ({_marks(numbers)})"
+        where = "" if numbers is None else f"AND number IN ({marks(numbers)})"
         rows = self._connection.execute(
-            "SELECT number, key, text, reference_entries.doi, reference_entries.pmid FROM reference_entries "
-            f"JOIN papers ON papers.id = paper WHERE papers.paper_id = ? {where} ORDER BY number",
+            "SELECT number, key, text, reference_entries.doi, reference_entries.pmid, start, end "
+            "FROM reference_entries JOIN papers ON papers.id = paper "
+            f"WHERE papers.paper_id = ? {where} ORDER BY number",
             (paper_id, *(numbers or ())),
         )
-        return {number: Reference(key, text, doi, pmid, 0, 0) for number, key, text, doi, pmid in rows}
+        return {number: Reference(*entry) for number, *entry in rows}
 
     def origins(self) -> dict[str, tuple[str, str, str]]:
         """Every paper's file: absolute path -> paper id, SHA-256, source name."""
@@ -239,7 +227,7 @@ class Snapshot:
 
     def _known(self, paper_ids: Sequence[str]) -> None:
         rows = self._connection.execute(
-            f"SELECT paper_id FROM papers WHERE paper_id IN ({_marks(paper_ids)})", paper_ids
+            f"SELECT paper_id FROM papers WHERE paper_id IN ({marks(paper_ids)})", paper_ids
         )
         unknown = sorted(set(paper_ids) - {row[0] for row in rows})
         if unknown:
@@ -265,8 +253,8 @@ class IndexReader:
         """Open the index in `folder`. Raises the IndexStateError that fits."""
         self.folder = folder
         self._lock = threading.Lock()
+        self._file = file_identity(folder)
         self._idle: list[sqlite3.Connection] = [connect(folder)]
-        self._manifest = ""
         self._vectors: DenseIndex | None = None
         with self.snapshot():
             pass  # a damaged or foreign index is found now, not at the first question
@@ -274,42 +262,63 @@ class IndexReader:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """The newest committed generation, held still until the block ends."""
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        connection = connection or connect(self.folder)
-        with damage_named(self.folder):
-            connection.execute("BEGIN")
-            try:
-                generation, manifest = read_meta(connection)
-                yield Snapshot(connection, generation, manifest, self._vectors_at(connection, generation, manifest))
-            finally:
-                connection.rollback()
-                with self._lock:
-                    self._idle.append(connection)
+        file, connection = self._lend()
+        try:
+            with damage_named(self.folder):
+                connection.execute("BEGIN")
+                try:
+                    commit, manifest = read_meta(connection)
+                    vectors = self._vectors_at(connection, commit, manifest.model.dim)
+                    yield Snapshot(connection, commit.generation, manifest, vectors)
+                finally:
+                    connection.rollback()
+        finally:
+            self._take_back(file, connection)
 
-    def _vectors_at(self, connection: sqlite3.Connection, generation: int, manifest: Manifest) -> DenseIndex:
-        """The FAISS index of the connection's generation: at hand, from the file, or caught up from the rows."""
+    def _lend(self) -> tuple[tuple[int, int], sqlite3.Connection]:
+        """A connection to the database that stands in the folder now, and which file that is.
+
+        A connection keeps to the file that it opened. When another stands in its place, those to the old one are done.
+        """
+        file = file_identity(self.folder)
         with self._lock:
-            current = self._vectors
-            if current is None or current.generation < generation:
-                loaded = dense.load(self.folder / VECTORS, manifest.model.dim)
-                current = loaded if current is None or loaded.generation >= current.generation else current
-            if current.generation != generation:
-                current = current.caught_up(connection, generation, manifest.model.dim)
-            if self._vectors is None or generation >= self._vectors.generation:
-                self._vectors = current
-            return current
+            if file != self._file:
+                self._close_idle()
+                self._file = file
+            if self._idle:
+                return file, self._idle.pop()
+        return file, connect(self.folder)
+
+    def _take_back(self, file: tuple[int, int], connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if file == self._file:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _vectors_at(self, connection: sqlite3.Connection, commit: Commit, dim: int) -> DenseIndex:
+        """The FAISS index of the connection's commit: at hand, from the file, or caught up from the rows."""
+        with self._lock:
+            held = self._vectors
+            if held is not None and held.commit == commit:
+                return held
+            if held is not None and commit in held.history:  # this snapshot was taken just before the newest commit
+                return held.caught_up(connection, dim)
+            loaded = dense.load(self.folder / VECTORS, dim)
+            ancestors = read_commits(connection)
+            near = [each for each in (held, loaded) if each is not None and each.commit in ancestors]
+            start = max(near, key=lambda each: each.commit, default=loaded)
+            self._vectors = start.caught_up(connection, dim)
+            return self._vectors
 
     def close(self) -> None:
         """Close every idle connection."""
         with self._lock:
-            while self._idle:
-                self._idle.pop().close()
+            self._close_idle()
 
-
-def _marks(values: Sequence[object]) -> str:
-    """Placeholders for an SQL list."""
-    return ", ".join("?" * len(values))
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
 
 _PAPER_COLUMNS = (

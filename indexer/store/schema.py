@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
 from indexer.embedding import ModelIdentity
-from indexer.errors import IndexDamagedError, IndexMismatchError, IndexMissingError, IndexNotWritableError
+from indexer.errors import (
+    IndexBusyError,
+    IndexDamagedError,
+    IndexMismatchError,
+    IndexMissingError,
+    IndexNotWritableError,
+)
 from indexer.terms import TERMS_VERSION
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
 
@@ -30,6 +38,7 @@ _TABLES = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE commits (generation INTEGER PRIMARY KEY, token TEXT NOT NULL);
 CREATE TABLE papers (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     paper_id TEXT NOT NULL UNIQUE,
@@ -60,6 +69,8 @@ CREATE TABLE reference_entries (
     text TEXT NOT NULL,
     doi TEXT NOT NULL,
     pmid TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    end INTEGER NOT NULL,
     PRIMARY KEY (paper, number)
 ) WITHOUT ROWID;
 CREATE TABLE passages (
@@ -74,6 +85,7 @@ CREATE TABLE passages (
     role TEXT NOT NULL,
     section TEXT NOT NULL,
     section_number TEXT NOT NULL,
+    section_numbers TEXT NOT NULL,
     sentences TEXT NOT NULL,
     markers TEXT NOT NULL,
     embedded_text TEXT NOT NULL,
@@ -93,7 +105,24 @@ CREATE VIEW passage_terms AS
 CREATE VIRTUAL TABLE passages_fts USING fts5 (
     title, headings, body, content='passage_terms', content_rowid='id', tokenize='unicode61 remove_diacritics 0'
 );
+CREATE VIRTUAL TABLE passages_vocabulary USING fts5vocab (passages_fts, row);
 """
+
+
+class Commit(NamedTuple):
+    """What an index was at one moment. Two indexes, or two ways on from one backup, share no commit made apart."""
+
+    generation: int
+    token: str
+    """Random: a generation's number alone says nothing of whose it is."""
+
+    @classmethod
+    def after(cls, generation: int) -> Commit:
+        """The commit that follows."""
+        return cls(generation + 1, secrets.token_hex(TOKEN_BYTES))
+
+
+TOKEN_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +172,38 @@ REBUILD = "Run `loccit index PATH... --rebuild` to make it anew."
 
 @contextmanager
 def damage_named(folder: Path) -> Iterator[None]:
-    """Turn SQLite's complaints into the index's own errors, naming the folder."""
+    """Turn SQLite's complaints about the index's files into the index's own errors, naming the folder.
+
+    What says nothing of the files (a statement that is too long, say) goes on as it came: it is no damage, and to make
+    the index anew would not help.
+    """
     try:
         yield
-    except sqlite3.OperationalError as error:
-        message = str(error)
-        if "readonly" in message or "unable to open" in message or "full" in message:
-            raise IndexNotWritableError(
-                f"{folder}: {message}; check the folder's permissions and free space"
-            ) from error
-        raise IndexDamagedError(f"{folder / DATABASE}: {message}. {REBUILD}") from error
     except sqlite3.DatabaseError as error:
-        raise IndexDamagedError(f"{folder / DATABASE}: {error}. {REBUILD}") from error
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        if code in _CLOSED_CODES:
+            raise IndexNotWritableError(f"{folder}: {error}; check the folder's permissions and free space") from error
+        if code in _BUSY_CODES:
+            raise IndexBusyError(f"{folder}: {error}; wait for the other program to end, then try again") from error
+        if code in _DAMAGE_CODES or any(words in str(error) for words in _DAMAGE_WORDS):
+            raise IndexDamagedError(f"{folder / DATABASE}: {error}. {REBUILD}") from error
+        raise
+
+
+_PRIMARY_CODE = 0xFF
+"""The lower byte of an extended result code, https://sqlite.org/rescode.html."""
+_CLOSED_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM})
+_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
+_DAMAGE_WORDS = (
+    "no such table",
+    "no such column",
+    "vtable constructor failed",
+    "invalid fts5 file format",
+    "malformed",
+    "Could not decode to UTF-8",
+)
+"""What a damaged file also looks like, under SQLite's code for any error at all, or Python's none."""
 
 
 def connect(folder: Path) -> sqlite3.Connection:
@@ -184,20 +233,33 @@ def create(folder: Path, manifest: Manifest) -> sqlite3.Connection:
         connection = _open(folder / DATABASE, mode="rwc")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {_TABLES}")
-        connection.executemany(
-            "INSERT INTO meta VALUES (?, ?)", [("generation", "0"), ("manifest", manifest.to_json())]
-        )
+        connection.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
+        connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
         connection.execute("COMMIT")
     return connection
 
 
-def read_meta(connection: sqlite3.Connection) -> tuple[int, Manifest]:
-    """Generation and manifest. Raises IndexDamagedError."""
-    rows = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+def read_meta(connection: sqlite3.Connection) -> tuple[Commit, Manifest]:
+    """The newest commit, and the manifest. Raises IndexDamagedError."""
+    commit = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC LIMIT 1").fetchone()
+    manifest = connection.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone()
+    if commit is None or manifest is None:
+        raise IndexDamagedError(f"the index's manifest is incomplete. {REBUILD}")
+    return Commit(*commit), Manifest.from_json(manifest[0])
+
+
+def read_commits(connection: sqlite3.Connection) -> frozenset[Commit]:
+    """Every commit that led to what the connection sees, its own among them."""
+    return frozenset(Commit(*row) for row in connection.execute("SELECT generation, token FROM commits"))
+
+
+def file_identity(folder: Path) -> tuple[int, int]:
+    """Which file the database is (device and inode): another one once it has been replaced; zeros when it is gone."""
     try:
-        return int(rows["generation"]), Manifest.from_json(rows["manifest"])
-    except (KeyError, ValueError) as error:
-        raise IndexDamagedError(f"the index's manifest is incomplete ({error}). {REBUILD}") from error
+        status = (folder / DATABASE).stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _open(path: Path, mode: str = "rw") -> sqlite3.Connection:
@@ -222,7 +284,7 @@ def _check_file(connection: sqlite3.Connection, path: Path) -> None:
     if version != SCHEMA_VERSION:
         raise IndexMismatchError(
             f"{path} has schema version {version}, this loccit reads {SCHEMA_VERSION}: "
-            "install the loccit that made it, or make it anew in another folder"
+            "install the loccit that made it, or run `loccit index PATH... --rebuild` to make it anew"
         )
     if not path.with_name(path.name + "-wal").exists():
         (n_pages,) = connection.execute("PRAGMA page_count").fetchone()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +21,15 @@ from indexer.errors import (
     IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
+    LoccitError,
 )
-from indexer.papers import Paper, Passage
+from indexer.papers import Marker, Paper, Passage
 from indexer.store import dense
 from indexer.store.reader import Snapshot
-from indexer.store.schema import DATABASE, LOCK, VECTORS, Manifest, connect, create, damage_named, read_meta
+from indexer.store.schema import DATABASE, LOCK, VECTORS, Commit, Manifest, connect, create, damage_named, read_meta
 from indexer.terms import terms
+
+_log = logging.getLogger(__name__)
 
 
 class IndexWriter:
@@ -39,18 +44,17 @@ class IndexWriter:
 
         With no manifest, an existing index is taken as it is. Raises IndexBusyError at once when another process
         writes; IndexMismatchError when the index was made otherwise; IndexNotWritableError.
+
+        `dropped` names the papers that a rebuild began by taking out.
         """
         self.folder = folder
         if manifest is None and not (folder / DATABASE).exists():
             connect(folder)  # raises, with the reason
         self._lock = _take_lock(folder)
         try:
-            self._connection, self.manifest = _open(folder, manifest, rebuild)
-            with damage_named(folder):
-                self._generation, _ = read_meta(self._connection)
-                self._rebuilding = rebuild
-                if rebuild:
-                    self._clear()
+            _sweep(folder)
+            self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild)
+            self._rebuilding = rebuild
         except BaseException:
             self._lock.release()
             raise
@@ -73,11 +77,13 @@ class IndexWriter:
             self._remove(paper.paper_id)
             key = self._insert("papers", _paper_row(paper, origin, left_out))
             self._connection.executemany(
-                "INSERT INTO reference_entries VALUES (?, ?, ?, ?, ?, ?)",
-                [(key, n, entry.key, entry.text, entry.doi, entry.pmid) for n, entry in enumerate(paper.references)],
+                f"INSERT INTO reference_entries VALUES ({', '.join('?' * 8)})",
+                [(key, n, e.key, e.text, e.doi, e.pmid, e.start, e.end) for n, e in enumerate(paper.references)],
             )
-            for passage in passages:
-                row_id = self._insert("passages", {"paper": key, **_passage_row(paper, passage)})
+            markers, numbers = _markers_by_passage(paper, passages), _numbers_by_path(paper)
+            for passage, inside in zip(passages, markers, strict=True):
+                row = _passage_row(passage, inside, numbers[passage.section])
+                row_id = self._insert("passages", {"paper": key, **row})
                 if passage.passage_id in vectors:
                     blob = vectors[passage.passage_id].astype("<f4").tobytes()
                     self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (row_id, blob))
@@ -111,9 +117,10 @@ class IndexWriter:
         """Make the changes visible and durable; the generation that has them. Without changes, the present one."""
         if self._connection.in_transaction:
             with damage_named(self.folder):
-                self._generation += 1
-                self._connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (str(self._generation),))
+                commit = Commit.after(self._generation)
+                self._connection.execute("INSERT INTO commits VALUES (?, ?)", commit)
                 self._connection.execute("COMMIT")
+                self._generation = commit.generation
             self._rebuilding = False
         return self._generation
 
@@ -134,19 +141,17 @@ class IndexWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except LoccitError as second:
+            if error is None:
+                raise
+            _log.warning("%s could not be closed in order: %s", self.folder, second)  # the first error says why
 
     def _begin(self) -> None:
         if not self._connection.in_transaction:
             with damage_named(self.folder):
                 self._connection.execute("BEGIN IMMEDIATE")
-
-    def _clear(self) -> None:
-        """Empty every table, in the transaction that the rebuild is made in. Row ids go on from where they were."""
-        self._begin()
-        self._connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')")
-        self._connection.execute("DELETE FROM papers")
-        self._connection.execute("UPDATE meta SET value = ? WHERE key = 'manifest'", (self.manifest.to_json(),))
 
     def _remove(self, paper_id: str) -> None:
         # The full-text index has no copy of its text: it must be told what to forget before the rows go.
@@ -165,12 +170,12 @@ class IndexWriter:
         return cursor.lastrowid
 
     def _save_vectors(self) -> None:
-        generation, manifest = read_meta(self._connection)
+        commit, manifest = read_meta(self._connection)
         path = self.folder / VECTORS
         present = dense.load(path, manifest.model.dim)
-        if present.generation != generation:
+        if present.commit != commit:
             try:
-                present.caught_up(self._connection, generation, manifest.model.dim).save(path)
+                present.caught_up(self._connection, manifest.model.dim).save(path)
             except OSError as error:
                 raise IndexNotWritableError(
                     f"{path} cannot be written ({error}); the papers themselves are safe"
@@ -191,27 +196,48 @@ def _take_lock(folder: Path) -> FileLock:
     return lock
 
 
-def _open(folder: Path, manifest: Manifest | None, rebuild: bool) -> tuple[sqlite3.Connection, Manifest]:
-    """A connection to the index, made or checked, and its manifest."""
+def _sweep(folder: Path) -> None:
+    """Remove what a writer that was killed left half written. Only the holder of the lock writes such files."""
+    for path in folder.glob(f"{VECTORS}.*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def _open(
+    folder: Path, manifest: Manifest | None, rebuild: bool
+) -> tuple[sqlite3.Connection, int, Manifest, frozenset[str]]:
+    """A connection to the index, made or checked; its generation and manifest; papers dropped for a rebuild."""
     try:
         connection = _connect_or_create(folder, manifest)
-        if not rebuild:
-            try:
-                with damage_named(folder):
-                    _, present = read_meta(connection)
-                if manifest is not None:
-                    present.check(manifest)
-                return connection, present
-            except BaseException:
-                connection.close()
-                raise
+        try:
+            with damage_named(folder):
+                commit, present = read_meta(connection)
+                if rebuild and manifest is not None:
+                    return connection, commit.generation, manifest, _emptied(connection, manifest)
+            if manifest is not None:
+                present.check(manifest)
+            return connection, commit.generation, present, frozenset()
+        except BaseException:
+            connection.close()
+            raise
     except (IndexDamagedError, IndexMismatchError):
         if not rebuild or manifest is None:
             raise
         _set_aside(folder)
         connection = create(folder, manifest)
-    assert manifest is not None, "a rebuild says what to build"
-    return connection, manifest
+        return connection, read_meta(connection)[0].generation, manifest, frozenset()
+
+
+def _emptied(connection: sqlite3.Connection, manifest: Manifest) -> frozenset[str]:
+    """Begin a rebuild: one transaction, every table emptied in it. Gives the papers that were there.
+
+    Row ids go on from where they were.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    papers = frozenset(row[0] for row in connection.execute("SELECT paper_id FROM papers"))
+    connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')")
+    connection.execute("DELETE FROM papers")
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'manifest'", (manifest.to_json(),))
+    return papers
 
 
 def _connect_or_create(folder: Path, manifest: Manifest | None) -> sqlite3.Connection:
@@ -273,12 +299,26 @@ def _paper_row(paper: Paper, origin: str, left_out: Mapping[str, int]) -> dict[s
     }
 
 
-def _passage_row(paper: Paper, passage: Passage) -> dict[str, str | int | None]:
-    markers = [
-        (marker.start, marker.end, marker.references)
-        for marker in paper.markers
-        if passage.start <= marker.start and marker.end <= passage.end
+def _markers_by_passage(paper: Paper, passages: Sequence[Passage]) -> list[list[Marker]]:
+    """For each passage, the paper's markers that stand whole in it."""
+    starts = [marker.start for marker in paper.markers]
+    spans = [(bisect_left(starts, passage.start), bisect_left(starts, passage.end)) for passage in passages]
+    return [
+        [marker for marker in paper.markers[first:last] if marker.end <= passage.end]
+        for passage, (first, last) in zip(passages, spans, strict=True)
     ]
+
+
+def _numbers_by_path(paper: Paper) -> dict[tuple[str, ...], str]:
+    """For each section, by its titles: the numbers on its path, each between blanks (` 3 3.2 `)."""
+    numbers: list[str] = []
+    for section in paper.sections:
+        above = numbers[section.parent] if section.parent >= 0 else ""
+        numbers.append(f"{above or ' '}{section.number} " if section.number else above)
+    return {paper.section_path(n): path for n, path in enumerate(numbers)}
+
+
+def _passage_row(passage: Passage, markers: Sequence[Marker], section_numbers: str) -> dict[str, str | int | None]:
     return {
         "passage_id": passage.passage_id,
         "ordinal": passage.ordinal,
@@ -289,8 +329,9 @@ def _passage_row(paper: Paper, passage: Passage) -> dict[str, str | int | None]:
         "role": passage.role,
         "section": _json(passage.section),
         "section_number": passage.section_number,
+        "section_numbers": section_numbers,
         "sentences": _json([(each.start, each.end, each.paragraph, each.number) for each in passage.sentences]),
-        "markers": _json(markers),
+        "markers": _json([(marker.start, marker.end, marker.references) for marker in markers]),
         "embedded_text": passage.embedded_text,
         "n_wordpieces": passage.n_wordpieces,
         "n_tokens": passage.n_tokens,
