@@ -29,7 +29,7 @@ index: setup ## Index PATHS (default: data)
 	@$(BIN)/loccit index $(PATHS)
 
 ask: index ## Answer Q="a question" from the indexed papers
-	@$(BIN)/loccit ask "$$Q"
+	@$(BIN)/loccit ask "$$Q" || test $$? -eq 4  # 4: asked, and not found
 
 serve: index ## Serve the HTTP API on 127.0.0.1:8000
 	@$(BIN)/loccit serve

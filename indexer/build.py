@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from indexer.chunking import chunk, left_out
+from indexer.chunking import chunk, left_out, sentence_texts
 from indexer.config import BuildConfig
-from indexer.embedding import Embedder, Vectors
+from indexer.embedding import Embedder, PassageVectors
 from indexer.errors import SourceError
 from indexer.papers import CONTENT_KINDS, Paper, Passage
 from indexer.sources import (
@@ -67,7 +67,7 @@ class BuildReport:
     n_embedded: int = 0
     n_reused: int = 0
     n_wordpieces: int = 0
-    """Embedded, special tokens included."""
+    """Embedded, in passages and again in their sentences; special tokens included."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Non-blank characters of the papers added or updated that stand in no passage, by kind of block."""
     generation: int = 0
@@ -103,8 +103,12 @@ class _Pending:
     paper: Paper
     origin: str
     passages: list[Passage]
-    known: dict[str, Vectors]
+    known: dict[str, PassageVectors]
     """Vectors that an earlier version of the paper had, by embedded text."""
+
+    def waiting(self) -> list[Passage]:
+        """The passages that need new vectors."""
+        return [each for each in self.passages if _is_embedded(each) and each.embedded_text not in self.known]
 
 
 def build(
@@ -142,7 +146,7 @@ class _Displaced:
     """A paper whose file holds another one now. It may turn up elsewhere in the same run."""
 
     sha256: str
-    vectors: dict[str, Vectors]
+    vectors: dict[str, PassageVectors]
 
 
 class _Build:
@@ -254,10 +258,10 @@ class _Build:
             self.report.empty.append(paper.paper_id)
         self._places.put(place)
         self._pending.append(_Pending(paper, place.origin, passages, known))
-        if sum(each.n_wordpieces for each in self._waiting()) >= _BATCH_WORDPIECES:
+        if sum(each.n_wordpieces for pending in self._pending for each in pending.waiting()) >= _BATCH_WORDPIECES:
             self.flush()
 
-    def _known_vectors(self, paper: Paper) -> dict[str, Vectors]:
+    def _known_vectors(self, paper: Paper) -> dict[str, PassageVectors]:
         """The vectors that the paper had so far. Notes in the report what becomes of it."""
         displaced = self._displaced.pop(paper.paper_id, None)
         if displaced is not None:
@@ -273,12 +277,7 @@ class _Build:
 
     def flush(self) -> None:
         """Embed what waits, store it, and commit."""
-        waiting = list(self._waiting())
-        vectors = self.embedder.encode(
-            [passage.embedded_text for passage in waiting],
-            on_progress=lambda n_wordpieces: self.progress.advanced(0, 0, n_wordpieces),
-        )
-        fresh = {passage.passage_id: vector for passage, vector in zip(waiting, vectors, strict=True)}
+        fresh = self._embed()
         for each in self._pending:
             reused = {
                 passage.passage_id: each.known[passage.embedded_text]
@@ -290,10 +289,31 @@ class _Build:
             self.report.n_reused += len(reused)
             self.progress.advanced(1, len(each.passages), 0)
         self.report.n_embedded += len(fresh)
-        self.report.n_wordpieces += sum(passage.n_wordpieces for passage in waiting)
         self.report.left_out = dict(self._left_out)
         self._pending = []
         self.writer.checkpoint()
+
+    def _embed(self) -> dict[str, PassageVectors]:
+        """The vectors of what waits, by passage id. A text that stands in it twice is encoded once."""
+        waiting = [passage for pending in self._pending for passage in pending.waiting()]
+        sentences: dict[str, list[str]] = {}
+        for pending in self._pending:
+            sentences |= sentence_texts(pending.paper, pending.waiting())
+        texts = [passage.embedded_text for passage in waiting] + [text for each in sentences.values() for text in each]
+        place = {text: n for n, text in enumerate(dict.fromkeys(texts))}
+
+        def heard(n_wordpieces: int) -> None:
+            self.report.n_wordpieces += n_wordpieces
+            self.progress.advanced(0, 0, n_wordpieces)
+
+        vectors = self.embedder.encode(list(place), on_progress=heard)
+        return {
+            passage.passage_id: PassageVectors(
+                vectors[place[passage.embedded_text]],
+                vectors[[place[text] for text in sentences[passage.passage_id]]],
+            )
+            for passage in waiting
+        }
 
     def look_for_vanished(self, paths: Sequence[Path], *, prune: bool) -> None:
         """Papers of the index whose file stood below `paths` and is gone: report them, or take them out."""
@@ -311,13 +331,6 @@ class _Build:
         """Papers that were in the index before a rebuild, and were not found in what it was named."""
         present = {paper_id for paper_id, _, _ in self.writer.view().origins().values()}
         self.report.removed.extend(sorted(self.writer.dropped - present - set(self.report.removed)))
-
-    def _waiting(self) -> Iterable[Passage]:
-        """Passages in the queue that need a new vector."""
-        for each in self._pending:
-            for passage in each.passages:
-                if _is_embedded(passage) and passage.embedded_text not in each.known:
-                    yield passage
 
 
 def _is_embedded(passage: Passage) -> bool:

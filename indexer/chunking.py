@@ -79,6 +79,15 @@ def chunk(paper: Paper, config: BuildConfig, count: Count, limit: int) -> list[P
     return _finish(paper, drafts, sizer)
 
 
+def sentence_texts(paper: Paper, passages: Sequence[Passage]) -> dict[str, list[str]]:
+    """By passage id, what the embedder reads of each sentence on its own. None is longer than its passage may be."""
+    words = _Source(paper).words
+    return {
+        passage.passage_id: [words(each.start, each.end, table=passage.kind == "table") for each in passage.sentences]
+        for passage in passages
+    }
+
+
 def left_out(paper: Paper, passages: Sequence[Passage]) -> dict[str, int]:
     """Non-blank characters that stand in no passage, counted by the kind of their block."""
     covered = iter(sorted((passage.start, passage.end) for passage in passages))
@@ -123,6 +132,20 @@ def _runs(paper: Paper) -> Iterator[list[Block]]:
         yield run
 
 
+class _Source:
+    """A paper's text as the embedder sees it."""
+
+    def __init__(self, paper: Paper) -> None:
+        self._text = paper.text
+        self._markers = [Span(marker.start, marker.end) for marker in paper.markers]
+        self._starts = [marker.start for marker in self._markers]
+
+    def words(self, start: int, end: int, *, table: bool = False) -> str:
+        """The words of a span, its citation markers left out."""
+        inside = slice(bisect_left(self._starts, start), bisect_left(self._starts, end))
+        return plain_text(self._text, start, end, () if table else self._markers[inside], table=table)
+
+
 class _Sizer:
     """Cuts blocks of one paper into units and counts them."""
 
@@ -132,17 +155,11 @@ class _Sizer:
         self.overhead = count([""])[0]
         self.limit = limit - self.overhead
         self._target = min(config.max_wordpieces, self.limit)
-        self._markers = [Span(marker.start, marker.end) for marker in paper.markers]
-        self._marker_starts = [marker.start for marker in self._markers]
+        self.words = _Source(paper).words
 
     def target(self, section: str) -> int:
         """The size to aim for in a section of this title: an abstract is one thought, and stays whole if it can."""
         return self.limit if _ABSTRACT.fullmatch(section) else self._target
-
-    def words(self, start: int, end: int, *, table: bool = False) -> str:
-        """The embedder's view of a span of the source."""
-        inside = slice(bisect_left(self._marker_starts, start), bisect_left(self._marker_starts, end))
-        return plain_text(self.paper.text, start, end, () if table else self._markers[inside], table=table)
 
     def embedded_text(self, draft: _Draft) -> str:
         """The draft's words after its context."""

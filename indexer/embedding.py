@@ -34,6 +34,16 @@ _HASH_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class PassageVectors:
+    """A passage as the embedder sees it: whole, and sentence by sentence."""
+
+    passage: Vectors
+    """(dim,)"""
+    sentences: Vectors
+    """(n_sentences, dim)"""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """What must agree between the vectors of an index and those of a query."""
 

@@ -11,12 +11,11 @@ from threading import Lock
 from indexer.embedding import Embedder, load_embedder
 from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
 from indexer.papers import BlockKind, Reference, Role, Sentence
-from indexer.plaintext import plain_text
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import N_JUDGED, Candidate, Kind, Quote, Status, choose, judge
 from service.cite import Citation, cite, cite_sentence
 from service.query import MAX_K, Filters, Query
-from service.search import Scored, best_sentences, coverage, rank, term_weights, word_scores
+from service.search import Scored, best_sentences, coverage, rank, sentence_scores, term_weights
 
 DEFAULT_ASK_K = 8
 MAX_CONTEXT = 20
@@ -40,7 +39,7 @@ class Scores:
     lexical: float
     """BM25."""
     sentence: float
-    """Of the passage's best sentence, 0 to 1; in `search` the share of the query's words that it has."""
+    """Cosine similarity of query and the passage's nearest sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +216,8 @@ class Library:
             page = scored[offset : offset + query.k]
             found = snapshot.passages([each.row_id for each in page])
             n_fit = _within(found, query.max_tokens)
-            hits = _hits(snapshot, page[:n_fit], found[:n_fit], word_scores(query.text, found[:n_fit]), offset)
+            page, found = page[:n_fit], found[:n_fit]
+            hits = _hits(snapshot, page, found, sentence_scores(page, query.text, found), offset)
             end = offset + n_fit
             more = n_fit > 0 and len(scored) > end
             return SearchReply(
@@ -237,7 +237,7 @@ class Library:
             embedder = self._model(snapshot)
             page = self._rank(snapshot, embedder, query, k)
             found = snapshot.passages([each.row_id for each in page])
-            scores = _sentence_scores(embedder, question, found)
+            scores = sentence_scores(page, question, found)
             hits = _hits(snapshot, page, found, scores, 0)
             confidence = max((each.dense for each in page), default=0.0)
             spoken_of = coverage(term_weights(snapshot, question), found[:N_JUDGED])
@@ -351,26 +351,6 @@ def _within(found: Sequence[StoredPassage], max_tokens: int) -> int:
     return len(found)
 
 
-def _sentence_scores(embedder: Embedder, question: str, found: Sequence[StoredPassage]) -> list[list[float]]:
-    """For each passage, each sentence's score: half its cosine similarity to the question, half its words."""
-    texts = [
-        _readable(embedder, stored.passage.text[each.start - stored.passage.start : each.end - stored.passage.start])
-        for stored in found
-        for each in stored.passage.sentences
-    ]
-    similarity = iter((embedder.encode(texts) @ embedder.encode_query(question)).tolist())
-    words = word_scores(question, found)
-    return [[(max(0.0, next(similarity)) + word) / 2 for word in sentences] for sentences in words]
-
-
-def _readable(embedder: Embedder, sentence: str) -> str:
-    """The sentence's words, as many from its start as the model reads."""
-    text = plain_text(sentence, 0, len(sentence))
-    while embedder.count([text])[0] > embedder.identity.max_wordpieces:
-        text = text[: len(text) * 3 // 4]
-    return text
-
-
 def _hits(
     snapshot: Snapshot,
     page: Sequence[Scored],
@@ -380,16 +360,14 @@ def _hits(
 ) -> tuple[Hit, ...]:
     """Hits in ranking order, with their best sentences marked and cited."""
     hits: list[Hit] = []
-    for n, (each, stored, sentence_scores) in enumerate(zip(page, found, scores, strict=True), start=offset + 1):
-        best = best_sentences(stored, sentence_scores)
+    for n, (each, stored, of_sentences) in enumerate(zip(page, found, scores, strict=True), start=offset + 1):
+        best = best_sentences(stored, of_sentences)
         passage = stored.passage
         hits.append(
             Hit(
                 rank=n,
                 score=round(each.score, 6),
-                scores=Scores(
-                    round(each.dense, 6), round(each.lexical, 6), round(max(sentence_scores, default=0.0), 6)
-                ),
+                scores=Scores(round(each.dense, 6), round(each.lexical, 6), round(max(each.sentences, default=0.0), 6)),
                 passage_id=passage.passage_id,
                 text=passage.text,
                 highlights=tuple(Highlight(one.start - passage.start, one.end - passage.start) for one in best),
@@ -402,9 +380,9 @@ def _hits(
 def _candidates(found: Sequence[StoredPassage], scores: Sequence[Sequence[float]]) -> list[Candidate]:
     """The best sentence of each passage."""
     candidates: list[Candidate] = []
-    for hit, (stored, sentence_scores) in enumerate(zip(found, scores, strict=True)):
-        at = max(range(len(sentence_scores)), key=lambda i: (sentence_scores[i], -i))
-        candidates.append(Candidate(hit, stored.passage.sentences[at], sentence_scores[at]))
+    for hit, (stored, of_sentences) in enumerate(zip(found, scores, strict=True)):
+        at = max(range(len(of_sentences)), key=lambda i: (of_sentences[i], -i))
+        candidates.append(Candidate(hit, stored.passage.sentences[at], of_sentences[at]))
     return candidates
 
 

@@ -1,7 +1,8 @@
 """Ranking: candidates from both halves of the index, fused, best first. Knows nothing of front ends or storage.
 
-Dense (cosine) and lexical (BM25) candidates are united, each is given both scores, and a convex combination of the
-normalised scores ranks them (Bruch, Gai & Ingber 2023, "An Analysis of Fusion Functions for Hybrid Retrieval").
+Dense (cosine) and lexical (BM25) candidates are united, and each is scored again by both halves and by its sentences. A
+convex combination of the normalised scores ranks them (Bruch, Gai & Ingber 2023, "An Analysis of Fusion Functions for
+Hybrid Retrieval").
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from indexer.embedding import Vectors
 from indexer.papers import Sentence
@@ -34,6 +36,8 @@ class Scored:
     """Fused, between 0 and 1; comparable within one ranking only."""
     dense: float
     """Cosine similarity of passage and query; 0 for a passage without a vector."""
+    sentences: tuple[float, ...]
+    """Cosine similarity of each of its sentences; empty for a passage without vectors."""
     lexical: float
     """BM25; 0 where no query term occurs."""
 
@@ -47,21 +51,32 @@ def rank(snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Sele
     lexical = snapshot.lexical(query_terms, n, selected)
     dense |= snapshot.dense_of(vector, sorted(lexical.keys() - dense.keys()))
     lexical |= snapshot.lexical_of(query_terms, sorted(dense.keys() - lexical.keys()))
-    fused = fuse(dense, lexical)
+    sentences = snapshot.sentence_scores(vector, sorted(dense))
+    near = {row_id: (dense[row_id] + max(sentences[row_id])) / 2 for row_id in dense}
+    fused = fuse(near, lexical)
     best = sorted(fused, key=lambda row_id: (-fused[row_id], row_id))[:k]
-    return [Scored(i, fused[i], dense.get(i, 0.0), lexical.get(i, 0.0)) for i in best]
+    return [Scored(i, fused[i], dense.get(i, 0.0), tuple(sentences.get(i, ())), lexical.get(i, 0.0)) for i in best]
 
 
-def fuse(dense: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
+def fuse(near: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
     """The convex combination of both scores for every candidate of either.
 
-    Cosine is used as it is, no less than 0; BM25 is divided by the best of the candidates.
+    `near` is half the passage's cosine and half its best sentence's, no less than 0; BM25 is divided by the best of the
+    candidates.
     """
     top = max(lexical.values(), default=0.0) or 1.0
     return {
-        row_id: DENSE_WEIGHT * max(0.0, dense.get(row_id, 0.0)) + (1 - DENSE_WEIGHT) * lexical.get(row_id, 0.0) / top
-        for row_id in dense.keys() | lexical.keys()
+        row_id: DENSE_WEIGHT * max(0.0, near.get(row_id, 0.0)) + (1 - DENSE_WEIGHT) * lexical.get(row_id, 0.0) / top
+        for row_id in near.keys() | lexical.keys()
     }
+
+
+def sentence_scores(scored: Sequence[Scored], text: str, passages: Sequence[StoredPassage]) -> list[list[float]]:
+    """For each passage, each sentence's score: half its cosine similarity to the query, half its words; 0 to 1."""
+    return [
+        [(max(0.0, cosine) + word) / 2 for cosine, word in zip_longest(each.sentences, words, fillvalue=0.0)]
+        for each, words in zip(scored, word_scores(text, passages), strict=True)
+    ]
 
 
 def term_weights(snapshot: Snapshot, text: str) -> dict[str, float]:

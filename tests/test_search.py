@@ -41,7 +41,10 @@ def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> Non
         for word in WORDS:
             text = f"the {word} of a cell"
             vector = embedder.encode_query(text)
-            everything = fuse(snapshot.dense_of(vector, sorted(body)), snapshot.lexical_of(terms(text), sorted(body)))
+            whole = snapshot.dense_of(vector, sorted(body))
+            parts = snapshot.sentence_scores(vector, sorted(body))
+            near = {row_id: (whole[row_id] + max(parts[row_id])) / 2 for row_id in body}
+            everything = fuse(near, snapshot.lexical_of(terms(text), sorted(body)))
             best = sorted(everything, key=lambda row_id: (-everything[row_id], row_id))[:7]
             found = rank(snapshot, text, vector, 7, Selection())
             assert [each.row_id for each in found] == best

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from indexer.embedding import Vectors
+from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError
 from indexer.papers import Passage, Reference, Sentence
 from indexer.store import dense
 from indexer.store.dense import DenseIndex, Ids
+from indexer.store.packing import unpack_passage, unpack_sentences
 from indexer.store.schema import (
     VECTORS,
     Commit,
@@ -115,7 +116,20 @@ class Snapshot:
     def dense_of(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, float]:
         """Cosine similarity of these passages; those that have no vector are left out."""
         rows = self._connection.execute(f"SELECT id, vector FROM vectors WHERE id IN ({marks(row_ids)})", row_ids)
-        return {row_id: float(np.frombuffer(blob, dtype=np.float32) @ vector) for row_id, blob in rows}
+        return {row_id: float(unpack_passage(blob) @ vector) for row_id, blob in rows}
+
+    def sentence_scores(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, list[float]]:
+        """Cosine similarity of each sentence of these passages; those that have no vectors are left out."""
+        rows = self._connection.execute(
+            f"SELECT id, sentences FROM vectors WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
+        ).fetchall()
+        if not rows:
+            return {}
+        unpacked = [unpack_sentences(blob, len(vector)) for _, blob in rows]
+        scores = iter((np.concatenate(unpacked) @ vector).tolist())
+        return {
+            row_id: [next(scores) for _ in sentences] for (row_id, _), sentences in zip(rows, unpacked, strict=True)
+        }
 
     def lexical(self, query_terms: Sequence[str], n: int, selected: Ids | None) -> dict[int, float]:
         """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of the `n` best passages, by row id."""
@@ -216,14 +230,18 @@ class Snapshot:
         rows = self._connection.execute("SELECT origin, paper_id, sha256, source FROM papers")
         return {origin: (paper_id, sha256, source) for origin, paper_id, sha256, source in rows}
 
-    def vectors_of(self, paper_id: str) -> dict[str, Vectors]:
+    def vectors_of(self, paper_id: str) -> dict[str, PassageVectors]:
         """The paper's vectors by the text that they embed."""
         rows = self._connection.execute(
-            "SELECT embedded_text, vector FROM vectors JOIN passages ON passages.id = vectors.id "
+            "SELECT embedded_text, vector, vectors.sentences FROM vectors JOIN passages ON passages.id = vectors.id "
             "JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?",
             (paper_id,),
         )
-        return {text: np.frombuffer(blob, dtype=np.float32) for text, blob in rows}
+        dim = self.manifest.model.dim
+        return {
+            text: PassageVectors(unpack_passage(vector), unpack_sentences(sentences, dim))
+            for text, vector, sentences in rows
+        }
 
     def _known(self, paper_ids: Sequence[str]) -> None:
         rows = self._connection.execute(

@@ -97,7 +97,8 @@ CREATE TABLE passages (
 CREATE UNIQUE INDEX passages_paper ON passages (paper, ordinal);
 CREATE TABLE vectors (
     id INTEGER PRIMARY KEY REFERENCES passages (id) ON DELETE CASCADE,
-    vector BLOB NOT NULL
+    vector BLOB NOT NULL,
+    sentences BLOB NOT NULL
 );
 CREATE VIEW passage_terms AS
     SELECT passages.id AS id, papers.title_terms AS title, passages.heading_terms AS headings, passages.terms AS body

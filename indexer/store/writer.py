@@ -14,7 +14,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from indexer.embedding import Vectors
+from indexer.embedding import PassageVectors
 from indexer.errors import (
     IndexBusyError,
     IndexDamagedError,
@@ -25,6 +25,7 @@ from indexer.errors import (
 )
 from indexer.papers import Marker, Paper, Passage
 from indexer.store import dense
+from indexer.store.packing import pack
 from indexer.store.reader import Snapshot
 from indexer.store.schema import DATABASE, LOCK, VECTORS, Commit, Manifest, connect, create, damage_named, read_meta
 from indexer.terms import terms
@@ -68,7 +69,7 @@ class IndexWriter:
         paper: Paper,
         origin: str,
         passages: Sequence[Passage],
-        vectors: Mapping[str, Vectors],
+        vectors: Mapping[str, PassageVectors],
         left_out: Mapping[str, int],
     ) -> None:
         """Store a paper in place of any other with its id. `vectors` are by passage id; not every passage has one."""
@@ -85,8 +86,9 @@ class IndexWriter:
                 row = _passage_row(passage, inside, numbers[passage.section])
                 row_id = self._insert("passages", {"paper": key, **row})
                 if passage.passage_id in vectors:
-                    blob = vectors[passage.passage_id].astype("<f4").tobytes()
-                    self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (row_id, blob))
+                    self._connection.execute(
+                        "INSERT INTO vectors VALUES (?, ?, ?)", (row_id, *pack(vectors[passage.passage_id]))
+                    )
             self._connection.execute(
                 "INSERT INTO passages_fts (rowid, title, headings, body) SELECT id, title, headings, body "
                 "FROM passage_terms WHERE id IN (SELECT id FROM passages WHERE paper = ?)",
