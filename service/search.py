@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 from indexer.embedding import Vectors
 from indexer.papers import Sentence
@@ -20,8 +20,12 @@ from indexer.terms import terms
 
 DENSE_WEIGHT = 0.6
 """Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
+PAIR_WEIGHT = 0.3
+"""What a pair of neighbouring words counts beside the words alone. Measured: docs/decisions/0002-ranking.md."""
 MIN_CANDIDATES = 200
 """How many candidates each half gives at the least; four times those wanted, if that is more."""
+_K1, _B = 1.2, 0.75
+"""As in FTS5's BM25."""
 _NEAR_BEST = 0.8
 """A sentence is marked beside the best one of its passage when it scores at least this share of it."""
 _MAX_MARKED = 2
@@ -39,7 +43,7 @@ class Scored:
     sentences: tuple[float, ...]
     """Cosine similarity of each of its sentences; empty for a passage without vectors."""
     lexical: float
-    """BM25; 0 where no query term occurs."""
+    """BM25 of the query's terms, and of its pairs of neighbouring terms; 0 where none occurs."""
 
 
 def rank(snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Selection) -> list[Scored]:
@@ -51,6 +55,9 @@ def rank(snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Sele
     lexical = snapshot.lexical(query_terms, n, selected)
     dense |= snapshot.dense_of(vector, sorted(lexical.keys() - dense.keys()))
     lexical |= snapshot.lexical_of(query_terms, sorted(dense.keys() - lexical.keys()))
+    found = snapshot.terms_of(sorted(dense.keys() | lexical.keys()))
+    for row_id, score in pair_scores(query_terms, found, snapshot.counts()["passages"]).items():
+        lexical[row_id] = lexical.get(row_id, 0.0) + PAIR_WEIGHT * score
     sentences = snapshot.sentence_scores(vector, sorted(dense))
     near = {row_id: (dense[row_id] + max(sentences[row_id])) / 2 for row_id in dense}
     fused = fuse(near, lexical)
@@ -77,6 +84,24 @@ def sentence_scores(scored: Sequence[Scored], text: str, passages: Sequence[Stor
         [(max(0.0, cosine) + word) / 2 for cosine, word in zip_longest(each.sentences, words, fillvalue=0.0)]
         for each, words in zip(scored, word_scores(text, passages), strict=True)
     ]
+
+
+def pair_scores(query_terms: Sequence[str], passages: Mapping[int, Sequence[str]], n_passages: int) -> dict[int, float]:
+    """BM25 (k1 1.2, b 0.75) of the query's pairs of neighbouring terms in these passages, where they stand together.
+
+    `passages` are the candidates' terms by row id, `n_passages` is the size of the index. A pair's document frequency is
+    counted among the candidates: a passage that holds two of the query's words side by side is seldom not one.
+    """
+    asked = dict.fromkeys(pairwise(query_terms))
+    counts = {row_id: Counter(pair for pair in pairwise(words) if pair in asked) for row_id, words in passages.items()}
+    frequency = Counter(pair for found in counts.values() for pair in found)
+    weight = {pair: math.log(1 + (n_passages - df + 0.5) / (df + 0.5)) for pair, df in frequency.items()}
+    mean = sum(map(len, passages.values())) / max(len(passages), 1)
+    scores: dict[int, float] = {}
+    for row_id, found in counts.items():
+        damping = _K1 * (1 - _B + _B * len(passages[row_id]) / mean) if found else 0.0
+        scores[row_id] = sum(weight[pair] * n * (_K1 + 1) / (n + damping) for pair, n in sorted(found.items()))
+    return scores
 
 
 def term_weights(snapshot: Snapshot, text: str) -> dict[str, float]:

@@ -12,7 +12,17 @@ from indexer.config import BuildConfig
 from indexer.papers import Sentence
 from indexer.store import IndexReader, Selection, StoredPassage
 from indexer.terms import terms
-from service.search import DENSE_WEIGHT, best_sentences, coverage, fuse, rank, term_weights, word_scores
+from service.search import (
+    DENSE_WEIGHT,
+    PAIR_WEIGHT,
+    best_sentences,
+    coverage,
+    fuse,
+    pair_scores,
+    rank,
+    term_weights,
+    word_scores,
+)
 from tests.fakes import WordEmbedder
 from tests.test_store import WORDS, write_papers
 
@@ -44,12 +54,37 @@ def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> Non
             whole = snapshot.dense_of(vector, sorted(body))
             parts = snapshot.sentence_scores(vector, sorted(body))
             near = {row_id: (whole[row_id] + max(parts[row_id])) / 2 for row_id in body}
-            everything = fuse(near, snapshot.lexical_of(terms(text), sorted(body)))
+            lexical = snapshot.lexical_of(terms(text), sorted(body))
+            for row_id, score in pair_scores(terms(text), snapshot.terms_of(sorted(body)), len(rows)).items():
+                lexical[row_id] = lexical.get(row_id, 0.0) + PAIR_WEIGHT * score
+            everything = fuse(near, lexical)
             best = sorted(everything, key=lambda row_id: (-everything[row_id], row_id))[:7]
             found = rank(snapshot, text, vector, 7, Selection())
             assert [each.row_id for each in found] == best
             assert [each.score for each in found] == pytest.approx([everything[row_id] for row_id in best], abs=1e-6)
     reader.close()
+
+
+def test_pairs_by_hand() -> None:
+    passages = {
+        1: ["bone", "qualiti", "fall", "bone", "qualiti", "rise"],
+        2: ["qualiti", "bone", "age"],
+        3: ["bone", "age", "bone"],
+    }
+    scores = pair_scores(["age", "bone", "qualiti"], passages, 100)
+    rare = math.log(1 + (100 - 1 + 0.5) / 1.5)
+    assert scores == pytest.approx(
+        {
+            1: rare
+            * 2
+            * 2.2
+            / (2 + 1.2 * (0.25 + 0.75 * 6 / 4)),  # "bone qualiti" twice, in six terms where four are usual
+            2: 0.0,  # both words of a pair, the other way round
+            3: rare * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 3 / 4)),  # "age bone"
+        }
+    )
+    assert pair_scores(["bone"], passages, 100) == {1: 0.0, 2: 0.0, 3: 0.0}
+    assert pair_scores(["bone", "age"], {}, 0) == {}
 
 
 def _marked(stored: StoredPassage, scores: list[float]) -> list[str]:
