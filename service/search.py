@@ -23,7 +23,8 @@ DENSE_WEIGHT = 0.6
 PAIR_WEIGHT = 0.3
 """What a pair of neighbouring words counts beside the words alone. Measured: docs/decisions/0002-ranking.md."""
 MIN_CANDIDATES = 200
-"""How many candidates each half gives at the least; four times those wanted, if that is more."""
+"""How many candidates each half gives at the least. Doubled until they are four times those wanted: a ranking depends a
+little on its candidates, and so the pages of one search mostly have the same."""
 _K1, _B = 1.2, 0.75
 """As in FTS5's BM25."""
 _NEAR_BEST = 0.8
@@ -48,7 +49,9 @@ class Scored:
 
 def rank(snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Selection) -> list[Scored]:
     """The best `k` passages for a query, best first; equal scores in the order of indexing."""
-    n = max(MIN_CANDIDATES, 4 * k)
+    n = MIN_CANDIDATES
+    while n < 4 * k:
+        n *= 2
     selected = snapshot.select(selection)
     query_terms = terms(text)
     dense = snapshot.dense(vector, n, selected)
@@ -89,7 +92,7 @@ def sentence_scores(scored: Sequence[Scored], text: str, passages: Sequence[Stor
 def pair_scores(query_terms: Sequence[str], passages: Mapping[int, Sequence[str]], n_passages: int) -> dict[int, float]:
     """BM25 (k1 1.2, b 0.75) of the query's pairs of neighbouring terms in these passages, where they stand together.
 
-    `passages` are the candidates' terms by row id, `n_passages` is the size of the index. A pair's document frequency is
+    `passages` are the candidates' terms by row id, `n_passages` is the index's size. A pair's document frequency is
     counted among the candidates: a passage that holds two of the query's words side by side is seldom not one.
     """
     asked = dict.fromkeys(pairwise(query_terms))
