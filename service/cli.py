@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.errors import LoccitError, NotFoundError
+from indexer.errors import LoccitError, NotFoundError, UsageError
 from service import terminal
 from service.config import Settings, load_settings, version
 
@@ -306,6 +306,37 @@ def info(index: Index = None, as_json: Json = False) -> None:
         terminal.put_json(facts)
     else:
         terminal.show_info(facts)
+
+
+@app.command("eval")
+def eval_command(
+    sets: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Question sets: questions.jsonl, or queries.jsonl and qrels."),
+    ],
+    index: Index = None,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Also without each part of the ranking.")] = False,
+    run: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rankings to FILE, as a TREC run.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score the index on question sets whose answers are known. The index must hold their papers."""
+    settings = load_settings(index=index)
+    from service.evaluate import Evaluations, evaluate, load_questions
+
+    if run is not None and len(sets) > 1:
+        raise UsageError(f"--run takes the rankings of one question set, and {len(sets)} are named")
+    loaded = [load_questions(folder) for folder in sets]
+    lines: list[str] = []
+    with _opened(settings) as library, terminal.working("asking"):
+        done = [
+            each for questions in loaded for each in evaluate(library, questions, ablate=ablate, on_run=lines.append)
+        ]
+    if run is not None:
+        run.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    if as_json:
+        terminal.put_json(Evaluations(tuple(done)))
+    else:
+        terminal.show_evaluations(done)
 
 
 @app.command()

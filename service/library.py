@@ -15,9 +15,10 @@ from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import N_JUDGED, Candidate, Kind, Quote, Status, choose, judge
 from service.cite import Citation, cite, cite_sentence
 from service.query import MAX_K, Filters, Query
-from service.search import Scored, best_sentences, coverage, rank, sentence_scores, term_weights
+from service.search import Ranking, Scored, best_sentences, coverage, rank, sentence_scores, term_weights
 
 DEFAULT_ASK_K = 8
+_DEFAULT_RANKING = Ranking()
 MAX_CONTEXT = 20
 """Passages on either side that may be asked for."""
 
@@ -206,13 +207,13 @@ class Library:
         with self._reader.snapshot() as snapshot:
             self._model(snapshot)
 
-    def search(self, query: Query) -> SearchReply:
+    def search(self, query: Query, *, ranking: Ranking = _DEFAULT_RANKING) -> SearchReply:
         """The passages that fit the query best. Raises UsageError, NotFoundError, IndexStateError, ModelError."""
         began = time.perf_counter()
         with self._reader.snapshot() as snapshot:
             embedder = self._model(snapshot)
             offset = query.offset(snapshot.generation)
-            scored = self._rank(snapshot, embedder, query, offset + query.k + 1)
+            scored = self._rank(snapshot, embedder, query, offset + query.k + 1, ranking)
             page = scored[offset : offset + query.k]
             found = snapshot.passages([each.row_id for each in page])
             n_fit = _within(found, query.max_tokens)
@@ -235,7 +236,7 @@ class Library:
         query = Query(question, k, filters or Filters())
         with self._reader.snapshot() as snapshot:
             embedder = self._model(snapshot)
-            page = self._rank(snapshot, embedder, query, k)
+            page = self._rank(snapshot, embedder, query, k, _DEFAULT_RANKING)
             found = snapshot.passages([each.row_id for each in page])
             scores = sentence_scores(page, question, found)
             hits = _hits(snapshot, page, found, scores, 0)
@@ -330,9 +331,9 @@ class Library:
                 )
             return self._embedder
 
-    def _rank(self, snapshot: Snapshot, embedder: Embedder, query: Query, k: int) -> list[Scored]:
+    def _rank(self, snapshot: Snapshot, embedder: Embedder, query: Query, k: int, ranking: Ranking) -> list[Scored]:
         vector = embedder.encode_query(query.text)
-        return rank(snapshot, query.text, vector, k, query.filters.selection())
+        return rank(snapshot, query.text, vector, k, query.filters.selection(), ranking)
 
 
 def _ms_since(began: float) -> float:

@@ -20,6 +20,8 @@ from indexer.terms import terms
 
 DENSE_WEIGHT = 0.6
 """Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
+SENTENCE_SHARE = 0.5
+"""Share of the best sentence's cosine in the dense score; the whole passage's has the rest."""
 PAIR_WEIGHT = 0.3
 """What a pair of neighbouring words counts beside the words alone. Measured: docs/decisions/0002-ranking.md."""
 MIN_CANDIDATES = 200
@@ -30,6 +32,24 @@ _K1, _B = 1.2, 0.75
 _NEAR_BEST = 0.8
 """A sentence is marked beside the best one of its passage when it scores at least this share of it."""
 _MAX_MARKED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How the parts of a score are weighted. One for every query; others are for measuring what a part adds."""
+
+    dense_weight: float = DENSE_WEIGHT
+    sentence_share: float = SENTENCE_SHARE
+    pair_weight: float = PAIR_WEIGHT
+
+
+PARTS = {
+    "without sentences": Ranking(sentence_share=0.0),
+    "without word pairs": Ranking(pair_weight=0.0),
+    "without BM25": Ranking(dense_weight=1.0),
+    "without vectors": Ranking(dense_weight=0.0),
+}
+"""The ranking with one part left out of the scores; the candidates are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +67,9 @@ class Scored:
     """BM25 of the query's terms, and of its pairs of neighbouring terms; 0 where none occurs."""
 
 
-def rank(snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Selection) -> list[Scored]:
+def rank(
+    snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Selection, ranking: Ranking
+) -> list[Scored]:
     """The best `k` passages for a query, best first; equal scores in the order of indexing."""
     n = MIN_CANDIDATES
     while n < 4 * k:
@@ -60,15 +82,16 @@ def rank(snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Sele
     lexical |= snapshot.lexical_of(query_terms, sorted(dense.keys() - lexical.keys()))
     found = snapshot.terms_of(sorted(dense.keys() | lexical.keys()))
     for row_id, score in pair_scores(query_terms, found, snapshot.counts()["passages"]).items():
-        lexical[row_id] = lexical.get(row_id, 0.0) + PAIR_WEIGHT * score
+        lexical[row_id] = lexical.get(row_id, 0.0) + ranking.pair_weight * score
     sentences = snapshot.sentence_scores(vector, sorted(dense))
-    near = {row_id: (dense[row_id] + max(sentences[row_id])) / 2 for row_id in dense}
-    fused = fuse(near, lexical)
+    share = ranking.sentence_share
+    near = {row_id: (1 - share) * dense[row_id] + share * max(sentences[row_id]) for row_id in dense}
+    fused = fuse(near, lexical, ranking.dense_weight)
     best = sorted(fused, key=lambda row_id: (-fused[row_id], row_id))[:k]
     return [Scored(i, fused[i], dense.get(i, 0.0), tuple(sentences.get(i, ())), lexical.get(i, 0.0)) for i in best]
 
 
-def fuse(near: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
+def fuse(near: Mapping[int, float], lexical: Mapping[int, float], dense_weight: float) -> dict[int, float]:
     """The convex combination of both scores for every candidate of either.
 
     `near` is half the passage's cosine and half its best sentence's, no less than 0; BM25 is divided by the best of the
@@ -76,7 +99,7 @@ def fuse(near: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, f
     """
     top = max(lexical.values(), default=0.0) or 1.0
     return {
-        row_id: DENSE_WEIGHT * max(0.0, near.get(row_id, 0.0)) + (1 - DENSE_WEIGHT) * lexical.get(row_id, 0.0) / top
+        row_id: dense_weight * max(0.0, near.get(row_id, 0.0)) + (1 - dense_weight) * lexical.get(row_id, 0.0) / top
         for row_id in near.keys() | lexical.keys()
     }
 

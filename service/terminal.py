@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from indexer.build import BuildReport
     from service.cite import Citation
+    from service.evaluate import Evaluation
     from service.library import (
         Answer,
         Highlight,
@@ -254,6 +255,19 @@ def show_info(info: Info) -> None:
         "passage size": f"up to {info.passage_wordpieces} wordpieces, where the model reads {info.max_wordpieces}",
     }
     _rows(_console(), rows.items())
+
+
+def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    """A table a question set: a row a ranking, each metric with its 95 % interval."""
+    console = _console()
+    for name in dict.fromkeys(each.set for each in evaluations):
+        rows = [each for each in evaluations if each.set == name]
+        _print(console, f"{clean(name)}, {rows[0].metrics[0].n if rows[0].metrics else 0} questions", "bold")
+        for each in rows:
+            _print(console, f"  {each.ranking}")
+            for metric in each.metrics:
+                interval = f"{metric.low:.3f} to {metric.high:.3f}"
+                _print(console, f"    {metric.name:<17} {metric.mean:.3f}  ({interval}, n {metric.n:,})")
 
 
 def note_bodies(bodies: Mapping[str, str]) -> None:

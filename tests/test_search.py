@@ -15,6 +15,7 @@ from indexer.terms import terms
 from service.search import (
     DENSE_WEIGHT,
     PAIR_WEIGHT,
+    Ranking,
     best_sentences,
     coverage,
     fuse,
@@ -28,11 +29,11 @@ from tests.test_store import WORDS, write_papers
 
 
 def test_fusion_by_hand() -> None:
-    fused = fuse({1: 0.8, 2: 0.4, 3: -0.2}, {2: 6.0, 4: 3.0})
+    fused = fuse({1: 0.8, 2: 0.4, 3: -0.2}, {2: 6.0, 4: 3.0}, DENSE_WEIGHT)
     lexical = 1 - DENSE_WEIGHT
     assert fused == pytest.approx({1: DENSE_WEIGHT * 0.8, 2: DENSE_WEIGHT * 0.4 + lexical, 3: 0.0, 4: lexical * 0.5})
-    assert fuse({1: 0.5}, {}) == pytest.approx({1: DENSE_WEIGHT * 0.5})
-    assert fuse({}, {}) == {}
+    assert fuse({1: 0.5}, {}, DENSE_WEIGHT) == pytest.approx({1: DENSE_WEIGHT * 0.5})
+    assert fuse({}, {}, DENSE_WEIGHT) == {}
 
 
 @pytest.fixture
@@ -57,9 +58,9 @@ def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> Non
             lexical = snapshot.lexical_of(terms(text), sorted(body))
             for row_id, score in pair_scores(terms(text), snapshot.terms_of(sorted(body)), len(rows)).items():
                 lexical[row_id] = lexical.get(row_id, 0.0) + PAIR_WEIGHT * score
-            everything = fuse(near, lexical)
+            everything = fuse(near, lexical, DENSE_WEIGHT)
             best = sorted(everything, key=lambda row_id: (-everything[row_id], row_id))[:7]
-            found = rank(snapshot, text, vector, 7, Selection())
+            found = rank(snapshot, text, vector, 7, Selection(), Ranking())
             assert [each.row_id for each in found] == best
             assert [each.score for each in found] == pytest.approx([everything[row_id] for row_id in best], abs=1e-6)
     reader.close()
