@@ -112,21 +112,25 @@ def sentence_scores(scored: Sequence[Scored], text: str, passages: Sequence[Stor
     ]
 
 
-def pair_scores(query_terms: Sequence[str], passages: Mapping[int, Sequence[str]], n_passages: int) -> dict[int, float]:
+def pair_scores(query_terms: Sequence[str], passages: Mapping[int, str], n_passages: int) -> dict[int, float]:
     """BM25 (k1 1.2, b 0.75) of the query's pairs of neighbouring terms in these passages, where they stand together.
 
-    `passages` are the candidates' terms by row id, `n_passages` is the index's size. A pair's document frequency is
-    counted among the candidates: a passage that holds two of the query's words side by side is seldom not one.
+    `passages` are the candidates' terms by row id, a space between; `n_passages` is the index's size. A pair's document
+    frequency is counted among the candidates: a passage that holds two of the query's words side by side is seldom not
+    one. Passages without a pair are left out.
     """
-    asked = dict.fromkeys(pairwise(query_terms))
-    counts = {row_id: Counter(pair for pair in pairwise(words) if pair in asked) for row_id, words in passages.items()}
-    frequency = Counter(pair for found in counts.values() for pair in found)
-    weight = {pair: math.log(1 + (n_passages - df + 0.5) / (df + 0.5)) for pair, df in frequency.items()}
-    mean = sum(map(len, passages.values())) / max(len(passages), 1)
+    lengths = {row_id: found.count(" ") + 1 for row_id, found in passages.items()}
+    mean = sum(lengths.values()) / max(len(lengths), 1)
+    padded = {
+        row_id: f" {found.replace(' ', '  ')} " for row_id, found in passages.items()
+    }  # no two terms share a space
     scores: dict[int, float] = {}
-    for row_id, found in counts.items():
-        damping = _K1 * (1 - _B + _B * len(passages[row_id]) / mean) if found else 0.0
-        scores[row_id] = sum(weight[pair] * n * (_K1 + 1) / (n + damping) for pair, n in sorted(found.items()))
+    for one, other in dict.fromkeys(pairwise(query_terms)):
+        counts = {row_id: n for row_id, found in padded.items() if (n := found.count(f" {one}  {other} "))}
+        weight = math.log(1 + (n_passages - len(counts) + 0.5) / (len(counts) + 0.5))
+        for row_id, n in counts.items():
+            damping = _K1 * (1 - _B + _B * lengths[row_id] / mean)
+            scores[row_id] = scores.get(row_id, 0.0) + weight * n * (_K1 + 1) / (n + damping)
     return scores
 
 

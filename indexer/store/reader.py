@@ -144,10 +144,10 @@ class Snapshot:
         """BM25 of those of these passages that hold any of the terms."""
         return self._match(query_terms, f"+rowid IN ({marks(row_ids)})", row_ids, len(row_ids))
 
-    def terms_of(self, row_ids: Sequence[int]) -> dict[int, list[str]]:
-        """The terms of these passages' own words, in order, as the full-text index has them."""
+    def terms_of(self, row_ids: Sequence[int]) -> dict[int, str]:
+        """The terms of these passages' own words, in order, with a space between, as the full-text index has them."""
         rows = self._connection.execute(f"SELECT id, terms FROM passages WHERE id IN ({marks(row_ids)})", row_ids)
-        return {row_id: found.split() for row_id, found in rows}
+        return dict(rows.fetchall())
 
     def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
         """In how many passages each of these terms stands; 0 for one that stands in none."""
