@@ -54,6 +54,8 @@ def in_a_process(*arguments: str | Path, cwd: Path, **environment: str) -> subpr
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        # A shell starts its background jobs with Ctrl-C ignored, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
