@@ -105,6 +105,7 @@ class _Pending:
     passages: list[Passage]
     known: dict[str, PassageVectors]
     """Vectors that an earlier version of the paper had, by embedded text."""
+    left_out: dict[str, int]
 
     def waiting(self) -> list[Passage]:
         """The passages that need new vectors."""
@@ -251,13 +252,14 @@ class _Build:
     def _queue(self, paper: Paper, place: Place, passages: list[Passage]) -> None:
         """Keep the paper until there is enough to embed."""
         known = self._known_vectors(paper)
-        self._left_out.update(left_out(paper, passages))
+        out = left_out(paper, passages)
+        self._left_out.update(out)
         if paper.body_omitted:
             self.report.without_body.append(paper.paper_id)
         if not passages:
             self.report.empty.append(paper.paper_id)
         self._places.put(place)
-        self._pending.append(_Pending(paper, place.origin, passages, known))
+        self._pending.append(_Pending(paper, place.origin, passages, known, out))
         if sum(each.n_wordpieces for pending in self._pending for each in pending.waiting()) >= _BATCH_WORDPIECES:
             self.flush()
 
@@ -284,7 +286,7 @@ class _Build:
                 for passage in each.passages
                 if _is_embedded(passage) and passage.embedded_text in each.known
             }
-            self.writer.put(each.paper, each.origin, each.passages, fresh | reused, left_out(each.paper, each.passages))
+            self.writer.put(each.paper, each.origin, each.passages, fresh | reused, each.left_out)
             self.report.n_passages += len(each.passages)
             self.report.n_reused += len(reused)
             self.progress.advanced(1, len(each.passages), 0)

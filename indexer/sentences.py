@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from sentencex import get_sentence_boundaries
 
 from indexer.papers import Span
+from indexer.syntax import trim
 
 _CONTINUES = re.compile(r"[a-zα-ω,;:)\]}^]")
 """A sentence does not start like this: "*E. | coli*", "et al. [46] | adopted", "(0.12). | ^30^" """
@@ -44,7 +45,7 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[S
         if spans and (closing := _CLOSING.match(piece, first)) and closing.end() <= last and closing.end() > first:
             spans[-1] = Span(spans[-1].start, closing.end())
             first = closing.end()
-        trimmed = _trim(piece, first, last)
+        trimmed = trim(piece, first, last)
         if trimmed is None:
             continue
         if spans and _runs_on(piece, spans[-1], trimmed):
@@ -65,16 +66,6 @@ def _boundaries(text: str, rounds: int = _MAX_LABELS_IN_LABELS) -> Iterator[tupl
         behind = label.end()
         for start, end in _boundaries(text[behind:last], rounds - 1):
             yield (behind + start if start else first), behind + end
-
-
-def _trim(text: str, start: int, end: int) -> Span | None:
-    """The span without white space at its ends, or None where nothing is left."""
-    piece = text[start:end]
-    stripped = piece.strip()
-    if not stripped:
-        return None
-    start += len(piece) - len(piece.lstrip())
-    return Span(start, start + len(stripped))
 
 
 def _runs_on(text: str, before: Span, after: Span) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from indexer.papers import Span
+
 _TAG_NAMES = """
 a abbr acronym address article aside audio b base bdi bdo big blockquote body br button canvas caption center cite code
 col colgroup data dd del details dfn div dl dt em embed fieldset figcaption figure font footer form h1 h2 h3 h4 h5 h6
@@ -55,3 +57,13 @@ def without_emphasis(text: str) -> str:
 def unescape(text: str) -> str:
     r"""The text with Markdown's backslash escapes resolved: `\&` as `&`."""
     return _ESCAPE.sub(r"\1", text)
+
+
+def trim(text: str, start: int, end: int) -> Span | None:
+    """The span without white space at its ends, or None where nothing is left."""
+    piece = text[start:end]
+    kept = piece.strip()
+    if not kept:
+        return None
+    start += len(piece) - len(piece.lstrip())
+    return Span(start, start + len(kept))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from indexer.markdown.blocks import RawBlock, read_blocks, trim
+from indexer.markdown.blocks import RawBlock, read_blocks
 from indexer.markdown.captions import caption_kind, follows_table, titled_caption
 from indexer.markdown.entities import is_entity_section, read_entities
 from indexer.markdown.metadata import (
@@ -36,7 +36,7 @@ from indexer.markdown.sections import (
     typed_heading,
 )
 from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper, Span
-from indexer.syntax import HTML_TAG
+from indexer.syntax import HTML_TAG, trim
 
 _INK = re.compile(r"[^\r\n\s]")
 _COMMENTS = (("<!--", "-->"), ("{##", "##}"), ("{%", "%}"), ("{{", "}}"))

@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, lheading
 from markdown_it.token import Token
 
-from indexer.papers import BlockKind, Span
+from indexer.papers import BlockKind
+from indexer.syntax import trim
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """What markdown-it takes for a line's end; `str.splitlines` knows more, and would shift every line after them."""
@@ -44,16 +45,6 @@ def read_blocks(text: str) -> list[RawBlock]:
         if trimmed is not None:
             blocks.append(replace(block, start=trimmed.start, end=trimmed.end))
     return _merge_open(text, blocks)
-
-
-def trim(text: str, start: int, end: int) -> Span | None:
-    """The span without white space at its ends, or None where nothing is left."""
-    piece = text[start:end]
-    kept = piece.strip()
-    if not kept:
-        return None
-    start += len(piece) - len(piece.lstrip())
-    return Span(start, start + len(kept))
 
 
 def _tokens(text: str) -> list[Token]:
