@@ -32,7 +32,16 @@ from service.library import (
     SearchReply,
 )
 from service.problems import install, problem_of, responses
-from service.query import DEFAULT_K, MAX_K, MAX_QUERY_CHARACTERS, MAX_REPLY_TOKENS, Filters, Query
+from service.query import (
+    DEFAULT_K,
+    MAX_K,
+    MAX_NAME_CHARACTERS,
+    MAX_PHRASES,
+    MAX_QUERY_CHARACTERS,
+    MAX_REPLY_TOKENS,
+    Filters,
+    Query,
+)
 
 MAX_BODY_BYTES = 1_000_000
 """The longest query of four-byte characters, with a thousand paper ids to filter by, has a tenth of that."""
@@ -58,13 +67,44 @@ class FiltersRequest(_Request):
         list[Literal["back_matter", "references"]],
         Field(description="What is searched beside the papers' bodies, by its words alone.", examples=[["references"]]),
     ] = []
+    phrases: Annotated[
+        list[str],
+        Field(
+            description="Only passages whose own text holds each of these: its words side by side, not stemmed. "
+            f"At most {MAX_PHRASES}, of {MAX_NAME_CHARACTERS} characters each.",
+            examples=[["bone mass"]],
+        ),
+    ] = []
+    exclude: Annotated[
+        list[str],
+        Field(
+            description="No passages whose own text holds any of these words or phrases. "
+            f"At most {MAX_PHRASES}, of {MAX_NAME_CHARACTERS} characters each.",
+            examples=[["mice", "in vitro"]],
+        ),
+    ] = []
 
     def checked(self) -> Filters:
         """The same, as the library takes it."""
-        return Filters(tuple(self.paper_ids), self.section, self.year_from, self.year_to, tuple(self.include))
+        return Filters(
+            tuple(self.paper_ids),
+            self.section,
+            self.year_from,
+            self.year_to,
+            tuple(self.include),
+            tuple(self.phrases),
+            tuple(self.exclude),
+        )
 
 
-_Text = Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, description="Words or a question.")]
+_Text = Annotated[
+    str,
+    Field(
+        max_length=MAX_QUERY_CHARACTERS,
+        description='Words or a question. In it, `"bone mass"` is required, `-mice` excluded, and `section:methods`, '
+        "`year:2018..2020` and `paper:PMC12898183` filter.",
+    ),
+]
 _K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give.")]
 _FiltersField = Annotated[FiltersRequest, Field(description="Which passages may be found.")]
 
@@ -110,6 +150,7 @@ class Health:
 _SEARCH_EXAMPLES = [
     {"query": "how do AGEs affect bone quality?", "k": 5},
     {"query": "randomisation", "k": 10, "filters": {"section": "methods", "year_from": 2020}, "max_tokens": 2000},
+    {"query": 'how does "bone mass" change with age? -mice year:2018..', "k": 10},
 ]
 _ASK_EXAMPLES = [{"question": "how do AGEs affect bone quality?", "k": 8, "filters": {}, "generate": "auto"}]
 

@@ -101,6 +101,18 @@ Include = Annotated[
     list[Extra] | None,
     typer.Option(metavar="|".join(Extra), help="Search these too, by their words; may be repeated."),
 ]
+Phrase = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", parser=_text, help="Only passages with these words side by side; may be repeated."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="WORDS", parser=_text, help="No passages with these words side by side; may be repeated."),
+]
+_SYNTAX_HELP = (
+    'In it: "required phrase", -excluded, section:methods, year:2018..2020, paper:PAPER_ID. '
+    "Put -- before one that begins with a dash."
+)
 
 
 @app.callback()
@@ -161,7 +173,9 @@ def index_command(
 
 @app.command()
 def ask(
-    question: Annotated[str, typer.Argument(metavar="QUESTION", parser=_text, help="What you want to know.")],
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", parser=_text, help=f"What you want to know. {_SYNTAX_HELP}")
+    ],
     index: Index = None,
     k: K = None,
     paper: Papers = None,
@@ -169,13 +183,15 @@ def ask(
     year_from: YearFrom = 0,
     year_to: YearTo = 0,
     include: Include = None,
+    phrase: Phrase = None,
+    exclude: Exclude = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question with the papers' own sentences. Each comes with the exact place where it stands."""
     settings = load_settings(index=index, k=k)
     from service.library import DEFAULT_ASK_K
 
-    filters = _filters(paper, section, year_from, year_to, include)
+    filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
     with _opened(settings) as library:
         with terminal.working("reading"):
             answer = library.ask(question, k=DEFAULT_ASK_K if settings.k is None else settings.k, filters=filters)
@@ -190,7 +206,7 @@ def ask(
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", parser=_text, help="Words or a question.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", parser=_text, help=f"Words or a question. {_SYNTAX_HELP}")],
     index: Index = None,
     k: K = None,
     paper: Papers = None,
@@ -198,6 +214,8 @@ def search(
     year_from: YearFrom = 0,
     year_to: YearTo = 0,
     include: Include = None,
+    phrase: Phrase = None,
+    exclude: Exclude = None,
     max_tokens: Annotated[
         int,
         typer.Option(metavar="N", help="Stop before the passages have more tokens (cl100k_base).", show_default=False),
@@ -211,7 +229,7 @@ def search(
     settings = load_settings(index=index, k=k)
     from service.query import DEFAULT_K, Query
 
-    filters = _filters(paper, section, year_from, year_to, include)
+    filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
     request = Query(query, DEFAULT_K if settings.k is None else settings.k, filters, max_tokens, cursor)
     with _opened(settings) as library:
         with terminal.working("reading"):
@@ -373,10 +391,20 @@ def _filters(
     year_from: int,
     year_to: int,
     include: Sequence[Extra] | None,
+    phrases: Sequence[str] | None,
+    exclude: Sequence[str] | None,
 ) -> Filters:
     from service.query import Filters
 
-    return Filters(tuple(paper_ids or ()), section, year_from, year_to, tuple(each.value for each in include or ()))
+    return Filters(
+        tuple(paper_ids or ()),
+        section,
+        year_from,
+        year_to,
+        tuple(each.value for each in include or ()),
+        tuple(phrases or ()),
+        tuple(exclude or ()),
+    )
 
 
 def _omitted_bodies(library: Library, paper_ids: Iterable[str]) -> dict[str, str]:

@@ -218,7 +218,7 @@ class Library:
             found = snapshot.passages([each.row_id for each in page])
             n_fit = _within(found, query.max_tokens)
             page, found = page[:n_fit], found[:n_fit]
-            hits = _hits(snapshot, page, found, sentence_scores(page, query.text, found), offset)
+            hits = _hits(snapshot, page, found, sentence_scores(page, query.question, found), offset)
             end = offset + n_fit
             more = n_fit > 0 and len(scored) > end
             return SearchReply(
@@ -238,10 +238,10 @@ class Library:
             embedder = self._model(snapshot)
             page = self._rank(snapshot, embedder, query, k, _DEFAULT_RANKING)
             found = snapshot.passages([each.row_id for each in page])
-            scores = sentence_scores(page, question, found)
+            scores = sentence_scores(page, query.question, found)
             hits = _hits(snapshot, page, found, scores, 0)
             confidence = max((each.dense for each in page), default=0.0)
-            spoken_of = coverage(term_weights(snapshot, question), found[:N_JUDGED])
+            spoken_of = coverage(term_weights(snapshot, query.question), found[:N_JUDGED])
             status = judge(confidence, spoken_of) if hits else "not_found"
             chosen = choose(_candidates(found, scores)) if status != "not_found" else []
             quotes = tuple(
@@ -332,8 +332,8 @@ class Library:
             return self._embedder
 
     def _rank(self, snapshot: Snapshot, embedder: Embedder, query: Query, k: int, ranking: Ranking) -> list[Scored]:
-        vector = embedder.encode_query(query.text)
-        return rank(snapshot, query.text, vector, k, query.filters.selection(), ranking)
+        vector = embedder.encode_query(query.question)
+        return rank(snapshot, query.question, vector, k, query.selection, ranking)
 
 
 def _ms_since(began: float) -> float:

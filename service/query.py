@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from indexer.errors import UsageError
 from indexer.papers import Role
 from indexer.store import Selection
+from service.syntax import Parsed, parse
 
 DEFAULT_K = 10
 MAX_K = 200
@@ -18,9 +19,13 @@ MAX_QUERY_CHARACTERS = 4_000
 """Some 800 words: a long question. A longer text is a document, not a query."""
 MAX_REPLY_TOKENS = 1_000_000
 MAX_NAME_CHARACTERS = 500
-"""Of a section's words, a paper's id or a cursor."""
+"""Of a section's words, a paper's id, a phrase or a cursor."""
 MAX_PAPER_IDS = 1_000
 """To filter by; each is a variable of one SQL statement, and SQLite may be built to take some 30,000 of them."""
+MAX_PHRASES = 20
+"""To require, and as many to exclude; each is a look-up of its own in the full-text index."""
+_SHOWN = 60
+"""Characters of a filter that an error repeats."""
 _YEARS = range(1000, 10_000)
 _OFFSETS = range(2**31)
 """What a cursor may name; further on there is no passage, and SQLite's integers end."""
@@ -37,11 +42,20 @@ class Filters:
     year_to: int = 0
     include: tuple[Role, ...] = ()
     """`back_matter` and `references` are searched only when named here, and by their words alone."""
+    phrases: tuple[str, ...] = ()
+    """Words that a passage's own text holds side by side, in this order and form; each of these phrases."""
+    exclude: tuple[str, ...] = ()
+    """Words, or phrases, of which a passage's own text holds none."""
 
     def selection(self) -> Selection:
         """The same, as the store understands it. Raises UsageError for years and names that cannot be."""
         if len(self.paper_ids) > MAX_PAPER_IDS:
             raise UsageError(f"{len(self.paper_ids):,} papers to filter by, and {MAX_PAPER_IDS:,} are the most")
+        for name, phrases in (("phrases", self.phrases), ("exclude", self.exclude)):
+            if len(phrases) > MAX_PHRASES:
+                raise UsageError(f"{name} has {len(phrases):,} entries, and {MAX_PHRASES} are the most: leave some out")
+            for each in phrases:
+                _check_name(name, each)
         for name, value in (("section", self.section), *(("paper_ids", each) for each in self.paper_ids)):
             _check_name(name, value)
         for name, year in (("year_from", self.year_from), ("year_to", self.year_to)):
@@ -50,7 +64,9 @@ class Filters:
         if self.year_from and self.year_to and self.year_from > self.year_to:
             raise UsageError(f"year_from {self.year_from} is after year_to {self.year_to}: swap them")
         roles = tuple(sorted({"body", *self.include}))
-        return Selection(self.paper_ids, self.section.strip(), self.year_from, self.year_to, roles)
+        return Selection(
+            self.paper_ids, self.section.strip(), self.year_from, self.year_to, roles, self.phrases, self.exclude
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +74,17 @@ class Query:
     """A checked search request."""
 
     text: str
+    """As it was typed; its syntax is that of `service.syntax`."""
     k: int = DEFAULT_K
     filters: Filters = field(default_factory=Filters)
     max_tokens: int = 0
     """Budget of the reply's passages in cl100k_base tokens; 0 for none."""
     cursor: str = ""
     """The `next_cursor` of an earlier reply to the same query."""
+    question: str = field(init=False)
+    """What is looked for: the text without its syntax."""
+    selection: Selection = field(init=False)
+    """Where: what the filters and the text's syntax ask for together."""
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -78,6 +99,9 @@ class Query:
             raise UsageError(f"k is {self.k}: ask for 1 to {MAX_K} passages")
         if not 0 <= self.max_tokens <= MAX_REPLY_TOKENS:
             raise UsageError(f"max_tokens is {self.max_tokens}: give 0 for no budget, or up to {MAX_REPLY_TOKENS:,}")
+        parsed = parse(self.text)
+        object.__setattr__(self, "question", parsed.question)
+        object.__setattr__(self, "selection", _merged(self.filters, parsed).selection())
 
     def next_cursor(self, offset: int, generation: int) -> str:
         """A cursor that goes on from `offset` in this query's ranking at that generation."""
@@ -103,6 +127,34 @@ class Query:
     def _digest(self) -> str:
         same = replace(self, cursor="", k=1, max_tokens=0)
         return hashlib.sha256(repr(same).encode()).hexdigest()[:12]
+
+
+def _merged(filters: Filters, parsed: Parsed) -> Filters:
+    """Both together. Raises UsageError where they do not say the same of papers, section or years."""
+    for key, given, typed in (
+        ("paper", ", ".join(sorted(set(filters.paper_ids))), ", ".join(sorted(set(parsed.paper_ids)))),
+        ("section", filters.section.strip().casefold(), parsed.section.casefold()),
+        ("year", _years(filters), _years(parsed)),
+    ):
+        if given and typed and given != typed:
+            raise UsageError(
+                f"`{key}:` in the query asks for {typed[:_SHOWN]!r}, and the filters beside it for {given[:_SHOWN]!r}: "
+                "leave one of them out"
+            )
+    return replace(
+        filters,
+        paper_ids=filters.paper_ids or parsed.paper_ids,
+        section=filters.section.strip() or parsed.section,
+        year_from=filters.year_from or parsed.year_from,
+        year_to=filters.year_to or parsed.year_to,
+        phrases=tuple(dict.fromkeys((*filters.phrases, *parsed.phrases))),
+        exclude=tuple(dict.fromkeys((*filters.exclude, *parsed.exclude))),
+    )
+
+
+def _years(said: Filters | Parsed) -> str:
+    """The span as it is typed; empty for any year."""
+    return f"{said.year_from or ''}..{said.year_to or ''}" if said.year_from or said.year_to else ""
 
 
 def _check_name(field_name: str, value: str) -> None:

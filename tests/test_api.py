@@ -106,11 +106,62 @@ def test_pages_of_a_search_join_up(client: TestClient) -> None:
         ({"section": "grip"}, {"PMC9000001"}),
         ({"section": "3"}, {"PMC9000001"}),
         ({"section": "no such section"}, set()),
+        ({"phrases": ["slower", "by a third of a millimetre"]}, {"10.5555_lichen.2019.3"}),
+        ({"phrases": ["lose its stiffness"]}, set()),
+        ({"exclude": ["the", "limescale"]}, {"10.5555_lichen.2019.3"}),
+        ({"exclude": ["the"], "section": "size"}, set()),
+        ({"exclude": ["The warm water"], "section": "size"}, {"PMC9000001"}),
     ],
 )
 def test_filters(client: TestClient, filters: dict[str, Any], found: set[str]) -> None:
     hits = client.post("/v1/search", json={"query": QUESTION, "filters": filters}).json()["hits"]
     assert {hit["citation"]["paper_id"] for hit in hits} == found
+
+
+def test_syntax_in_the_query_and_fields_beside_it_are_one(client: TestClient) -> None:
+    """And the question alone is embedded: similarities are those of the plain words."""
+    question = "how does grip change as the pool warmed?"
+    text = 'how does grip change as "the pool warmed"? -shells SECTION:results paper:PMC9000001 year:2021..'
+    filters = {
+        "phrases": ["the pool warmed"],
+        "exclude": ["shells"],
+        "section": "results",
+        "paper_ids": ["PMC9000001"],
+        "year_from": 2021,
+    }
+    plain = client.post("/v1/search", json={"query": question}).json()["hits"]
+    given = client.post("/v1/search", json={"query": question, "filters": filters}).json()
+    typed = client.post("/v1/search", json={"query": text}).json()
+    assert (typed["query"], typed["hits"]) == (text, given["hits"])
+    (hit,) = typed["hits"]
+    assert hit["citation"]["section"][-1] == "3.2. Grip and Temperature"
+    (same,) = (each for each in plain if each["passage_id"] == hit["passage_id"])
+    assert [hit["scores"][part] for part in ("dense", "sentence")] == [
+        same["scores"][part] for part in ("dense", "sentence")
+    ]
+
+
+def test_a_question_with_syntax_is_answered_without_it(client: TestClient) -> None:
+    nowhere = 'why do limpets "lose their grip" in warm water?'  # they never say it so
+    assert client.post("/v1/ask", json={"question": nowhere}).json()["status"] == "not_found"
+    text = f"{QUESTION} -calipers year:..2021"
+    filters = {"exclude": ["calipers"], "year_to": 2021}
+    typed = client.post("/v1/ask", json={"question": text}).json()
+    given = client.post("/v1/ask", json={"question": QUESTION, "filters": filters}).json()
+    assert (typed["question"], typed["status"]) == (text, "answered")
+    assert typed["quotes"][0]["text"].startswith("Grip fell by half")
+    assert typed | {"question": "", "took_ms": 0} == given | {"question": "", "took_ms": 0}
+    assert not [hit for hit in typed["hits"] if "calipers" in hit["text"]]
+
+
+def test_pages_of_a_search_with_syntax_join_up(client: TestClient) -> None:
+    body: dict[str, Any] = {"query": 'growth and grip "of" -limescale', "k": 2}
+    whole = client.post("/v1/search", json=body | {"k": 6}).json()["hits"]
+    first = client.post("/v1/search", json=body).json()
+    second = client.post("/v1/search", json=body | {"cursor": first["next_cursor"]}).json()
+    assert [hit["passage_id"] for hit in first["hits"] + second["hits"]] == [hit["passage_id"] for hit in whole][:4]
+    other = {"query": "growth and grip of -limescale", "cursor": first["next_cursor"]}
+    assert "belongs to another query" in problem(client.post("/v1/search", json=other), 422)["detail"]
 
 
 def test_back_matter_is_searched_when_asked_for(client: TestClient) -> None:
@@ -230,6 +281,8 @@ JSON = {"content-type": "application/json"}
         (b'{"query": "x", "kk": 5}', "body.kk", "not permitted"),
         (b'{"query": "x", "filters": {"paper": "y"}}', "body.filters.paper", "not permitted"),
         (b'{"query": "x", "filters": {"include": ["everything"]}}', "body.filters.include.0", "'references'"),
+        (b'{"query": "x", "filters": {"phrases": "y"}}', "body.filters.phrases", "valid list"),
+        (b'{"query": "x", "filters": {"exclude": [1]}}', "body.filters.exclude.0", "valid string"),
         (b'{"query": "x", "max_tokens": -1}', "body.max_tokens", "greater than or equal to 0"),
         (b'{"query": "x"', "body", "not JSON"),
         (b"\xff\xfe", "body", "not JSON"),
@@ -260,6 +313,13 @@ def test_a_request_that_does_not_fit_names_the_field(client: TestClient, body: b
         ({"query": "x", "filters": {"section": "%" * 100_000}}, 422, "section has 100,000 characters"),
         ({"query": "x", "filters": {"section": "\ud800"}}, 422, "section is not text"),
         ({"query": "x", "filters": {"paper_ids": ["\ud800"]}}, 422, "paper_ids is not text"),
+        ({"query": "x", "filters": {"phrases": [str(n) for n in range(21)]}}, 422, "phrases has 21 entries"),
+        ({"query": "x", "filters": {"exclude": ["\ud800"]}}, 422, "exclude is not text"),
+        ({"query": "x", "filters": {"exclude": ["…"]}}, 422, "the phrase '…' says nothing to look for"),
+        ({"query": "x year:20"}, 422, "`year:20` (character 3 of the query) names no year"),
+        ({"query": "-x year:2020"}, 422, "only says where to look"),
+        ({"query": "x year:2020", "filters": {"year_from": 2021}}, 422, "leave one of them out"),
+        ({"query": "x paper:PMC1"}, 404, "no paper 'PMC1' in this index"),
         ({"query": "x", "filters": {"paper_ids": ["PMC1"]}}, 404, "no paper 'PMC1' in this index"),
     ],
 )

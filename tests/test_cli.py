@@ -180,6 +180,35 @@ def test_filters(loccit: Loccit, built: Path) -> None:
     assert sources("--year-from", "2019", "--year-to", "2019") == {"stone/lichens.md"}
     assert sources("--section", "3.2") == {"limpets.md"}
     assert sources("--section", "funding", "--include", "back_matter") == {"stone/lichens.md"}
+    assert sources("--phrase", "frost stays", "--phrase", "slate") == {"stone/lichens.md"}
+    assert sources("--phrase", "millimetre", "--exclude", "growth", "--exclude", "calipers") == {"kettle notes.md"}
+    assert sources("--phrase", "did so in") == {"kettle notes.md"}
+
+
+def test_syntax_in_a_query_says_the_same_as_flags(loccit: Loccit, built: Path) -> None:
+    def found(*arguments: str) -> list[str]:
+        hits = json.loads(loccit(*arguments).out)["hits"]
+        return [hit["passage_id"] for hit in hits]
+
+    where = ("--index", str(built), "--json")
+    plain = found(
+        "search", *where, "shell grip", "--exclude", "calipers", "--exclude", "by weed", "--year-from", "2019"
+    )
+    assert len(plain) == 4
+    typed = '-"by weed" shell grip year:2019..'
+    assert found("search", *where, 'shell grip -calipers year:2019.. -"by weed"') == plain
+    assert found("search", *where, "--", f"-calipers {typed}") == plain
+    assert found("ask", *where, "--", f"-calipers {typed}") == plain
+    assert found("search", *where, "shell", "--phrase", "longer shells") == found(
+        "search", *where, "shell section:size"
+    )
+    assert found("ask", *where, QUESTION, "--phrase", "lose their grip") == []
+
+
+@pytest.mark.parametrize("command", ["ask", "search"])
+def test_the_help_says_how_a_query_reads(loccit: Loccit, command: str) -> None:
+    said = " ".join(loccit(command, "--help").out.split())
+    assert '"required phrase", -excluded, section:methods, year:2018..2020, paper:PAPER_ID' in said
 
 
 def test_k_from_the_settings(loccit: Loccit, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,6 +501,11 @@ def test_commands_that_fail(loccit: Loccit, workdir: Path, arguments: tuple[str,
         (("ask", "x", "-k", "10000"), 2, "k is 10000: ask for 1 to 200 passages"),
         (("search", "x", "--paper", "PMC1"), 4, "no paper 'PMC1' in this index: `loccit papers` lists those that are"),
         (("search", "x", "--year-from", "99"), 2, "year_from is 99"),
+        (("ask", "x year:99"), 2, "`year:99` (character 3 of the query) names no year: write year:2020"),
+        (("search", "x section:a", "--section", "b"), 2, "`section:` in the query asks for 'a'"),
+        (("ask", "section:methods"), 2, "the query only says where to look"),
+        (("search", "x", "--phrase", "…"), 2, "the phrase '…' says nothing to look for"),
+        (("search", "x", "--exclude", "y" * 501), 2, "exclude has 501 characters, and 500 are the most"),
         (("search", "x", "--max-tokens", "-1"), 2, "max_tokens is -1"),
         (("search", "x", "--cursor", "stale"), 2, "the cursor"),
         (("show", "PMC9000001:0", "--context", "99"), 2, "context is 99: ask for 0 to 20 passages on either side"),

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from indexer.build import build
 from indexer.config import BuildConfig
@@ -26,10 +28,13 @@ from indexer.errors import (
     SourceError,
     UsageError,
 )
+from indexer.papers import Span
+from indexer.plaintext import plain_text
 from indexer.store import IndexReader, IndexWriter, Selection
 from indexer.store.reader import FTS_WEIGHTS
 from indexer.store.schema import DATABASE, VECTORS, Commit, damage_named
-from indexer.terms import terms
+from indexer.store.selection import folded_words
+from indexer.terms import fold, terms
 from tests.fakes import WordEmbedder
 
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=0)
@@ -142,6 +147,141 @@ def test_selections(index: Path) -> None:
         with pytest.raises(NotFoundError, match="'PMC1'"):
             snapshot.select(Selection(paper_ids=("PMC7003", "PMC1")))
     reader.close()
+
+
+PHRASES = """\
+# Bone mass of mice
+
+PMC4242 · J · 2001
+
+## Title words
+
+The *bone*
+**mass** of `femurs` fell [1], and the BONE-MASS of ribs did not.
+
+Bones massed here, one bone massed, and mass of bone; to be or not to be.
+
+TNF-α and β-catenin rose by 2.5 % in naïve cells, says CO~2~ [1] theory.
+
+## Bone mass
+
+Nothing of that kind, or was there? Cafe&eacute;s of the tnf alpha sort.
+
+Table 1. Growth per site.
+
+| site | growth |
+|------|--------|
+| femur head of the old | fast at first |
+| femur neck of the old | slow at last |
+| femur shaft of the old | none at all |
+| skull roof of the old | none at all |
+
+## Funding
+
+The bone mass fund paid for it.
+
+## References
+
+1. Quill A. On bone mass. 1999.
+"""
+
+
+def test_phrases_are_held_by_a_passages_own_words(tmp_path: Path) -> None:
+    (tmp_path / "paper.md").write_text(PHRASES, encoding="utf-8")
+    build([tmp_path / "paper.md"], tmp_path / "index", WordEmbedder(max_wordpieces=48), CONFIG)
+    reader = IndexReader(tmp_path / "index")
+    with reader.snapshot() as snapshot:
+
+        def begin(**fields: object) -> list[str]:
+            ids = snapshot.select(Selection(**fields))  # type: ignore[arg-type]
+            assert ids is not None
+            assert ids.dtype == np.int64
+            return [each.passage.text[:9] for each in snapshot.passages(ids.tolist())]
+
+        def holds(*phrases: str) -> list[str]:
+            found, others = begin(phrases=phrases), begin(exclude=phrases)
+            if len(phrases) == 1:
+                assert sorted(found + others) == everything
+            return found
+
+        everything = sorted(begin(section="", roles=("body",), year_to=2001))
+        assert len(everything) == len(set(everything)) >= 6
+        mass, massed, greek = "The *bone", "Bones mas", "TNF-α and"
+        cafe, first, rest = "Nothing o", "Table 1. ", "| femur n"
+        assert holds("bone mass") == holds("Bone-Mass") == holds("bone\n mass!") == [mass]
+        assert holds("bones massed") == holds("bone massed") == [massed]
+        assert holds("mass of bone") == [massed]
+        assert holds("mass bone") == holds("bon mass") == holds("bone mas") == []
+        assert holds("bone mass", "ribs") == [mass]
+        assert holds("bone mass", "massed") == []
+        assert holds("to be or not to be") == holds("or not") == [massed]
+        assert holds("of the") == [cafe, first, rest]
+        assert holds("tnf alpha") == holds("TNF-α") == [greek, cafe]
+        assert holds("TNFα") == [greek, cafe]
+        assert holds("beta catenin") == holds("2.5 %") == holds("NAIVE cells") == [greek]
+        assert holds("femurs fell and the") == [mass]  # its citation marker is no word of it
+        assert holds("co2 theory") == [greek]
+        assert holds("cafees") == [cafe]
+        assert holds("growth per site") == [first]  # not the rows that are embedded with the caption
+        assert begin(phrases=("none at all",), exclude=("site",)) == [rest]
+        assert begin(phrases=("bone",), exclude=("mass of", "be or")) == []
+        assert begin(phrases=("of",), exclude=("the",), section="title words") == [massed]
+        assert begin(phrases=("bone mass",), roles=("back_matter", "body")) == [mass, "The bone "]
+        assert begin(phrases=("of the",), section="bone mass", exclude=("old",)) == [cafe]
+        assert begin(phrases=("bone mass",), year_from=2002) == []
+        assert begin(exclude=("bone",), paper_ids=("PMC4242",), section="title") == [greek]
+        for nothing in ("", " ", "±", '"', "_"):
+            for fields in ({"phrases": ("bone", nothing)}, {"exclude": (nothing,)}):
+                with pytest.raises(UsageError, match="says nothing to look for: give words"):
+                    begin(**fields)
+    reader.close()
+
+
+def test_phrases_are_those_of_a_scan(index: Path) -> None:
+    """The full-text index only narrows: what it gives is what reading every passage gives, ranked as any selection."""
+    embedder = WordEmbedder()
+    query = embedder.encode_query("femur")
+    random = np.random.default_rng(5)
+    reader = IndexReader(index)
+    with reader.snapshot() as snapshot:
+        rows = [p for paper in snapshot.papers() for p in snapshot.passages_of(paper.paper_id)]
+        texts = {p.row_id: f" {p.passage.text.lower().rstrip('.')} " for p in rows if p.passage.role == "body"}
+        for n in range(60):
+            one, other = (" ".join(random.choice([*WORDS, "the"], 1 + n % 3)) for _ in range(2))
+            required = {i for i, text in texts.items() if f" {one} " in text}
+            excluded = {i for i, text in texts.items() if f" {other} " in text}
+            for selection, truth in (
+                (Selection(phrases=(one,)), required),
+                (Selection(exclude=(other,)), texts.keys() - excluded),
+                (Selection(phrases=(one, other)), required & excluded),
+                (Selection(phrases=(one,), exclude=(other,)), required - excluded),
+                (Selection(exclude=(one, other)), texts.keys() - required - excluded),
+            ):
+                selected = snapshot.select(selection)
+                assert selected is not None
+                assert selected.tolist() == sorted(truth)
+                assert snapshot.dense(query, 99, selected).keys() == truth
+                lexical = snapshot.lexical(["femur"], 99, selected)
+                assert lexical == {i: s for i, s in snapshot.lexical(["femur"], 99, None).items() if i in truth}
+    reader.close()
+
+
+def test_a_passages_own_words_are_its_source_without_markdown_and_markers(tmp_path: Path) -> None:
+    (tmp_path / "paper.md").write_text(PHRASES, encoding="utf-8")
+    build([tmp_path / "paper.md"], tmp_path / "index", WordEmbedder(max_wordpieces=48), CONFIG)
+    reader = IndexReader(tmp_path / "index")
+    with reader.snapshot() as snapshot:
+        for stored in snapshot.passages_of("PMC4242"):
+            passage, table = stored.passage, stored.passage.kind == "table"
+            markers = [Span(start - passage.start, end - passage.start) for start, end, _ in stored.markers]
+            words = plain_text(passage.text, 0, len(passage.text), () if table else markers, table=table)
+            assert folded_words(passage.kind, passage.text, passage.embedded_text) == fold(words)
+    reader.close()
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("aK ſİßΣ\u0301\u0345µ℃αάＡ")))
+def test_stretches_fold_as_the_whole_does(text: str) -> None:
+    assert folded_words("paragraph", "", text) == fold(text)
 
 
 def test_a_reader_holds_its_generation_while_a_writer_commits(index: Path) -> None:

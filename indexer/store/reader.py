@@ -7,6 +7,7 @@ ranking: it gives candidates and their plain scores.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ from indexer.store.schema import (
     read_commits,
     read_meta,
 )
-from indexer.store.selection import Selection, conditions, marks
+from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
 
 FTS_WEIGHTS = (1.0, 0.5, 1.0)
 """BM25's weights of a passage's paper title, section headings, and own words. docs/decisions/0002-ranking.md."""
@@ -95,18 +96,34 @@ class Snapshot:
     def select(self, selection: Selection) -> Ids | None:
         """Row ids of the selected passages, ascending; None for the default selection.
 
-        Raises NotFoundError, and UsageError for a section that says nothing to look for.
+        Raises NotFoundError, and UsageError for a section or phrase that says nothing to look for.
         """
         if selection == Selection():
             return None
         self._known(selection.paper_ids)
+        selected = self._holding(selection, selection.phrases)
+        for phrase in selection.exclude:
+            selected = np.setdiff1d(selected, self._holding(selection, (*selection.phrases, phrase)))
+        return selected
+
+    def _holding(self, selection: Selection, phrases: Sequence[str]) -> Ids:
+        """Row ids of the passages that meet the selection's conditions and hold these phrases, ascending.
+
+        The conditions and the full-text index narrow the rows; then the words of their texts decide.
+        """
         where, values = conditions(selection)
+        if narrowed := full_text_query(phrases):
+            where += " AND passages.id IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?)"
+            values.append(narrowed)
+        texts = ", passages.kind, passages.text, passages.embedded_text" if phrases else ""
+        patterns = [phrase_pattern(phrase) for phrase in phrases]
         rows = self._connection.execute(
-            "SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper "
+            f"SELECT passages.id{texts} FROM passages JOIN papers ON papers.id = passages.paper "
             f"WHERE {where} ORDER BY passages.id",
             values,
         )
-        return np.fromiter((row[0] for row in rows), dtype=np.int64)
+        found = (row_id for row_id, *own in rows if not own or _holds_all(patterns, folded_words(*own)))
+        return np.fromiter(found, dtype=np.int64)
 
     def dense(self, vector: Vectors, n: int, selected: Ids | None) -> dict[int, float]:
         """Cosine similarity of the `n` nearest passages, by row id."""
@@ -342,6 +359,10 @@ class IndexReader:
     def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+
+def _holds_all(patterns: Sequence[re.Pattern[str]], folded: str) -> bool:
+    return all(pattern.search(folded) for pattern in patterns)
 
 
 _PAPER_COLUMNS = (

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from indexer.errors import UsageError
 from indexer.papers import Role
-from indexer.terms import terms
+from indexer.plaintext import plain_text
+from indexer.terms import fold, terms
 
 _SECTION_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)*)\.?\s*")
+_WORD = re.compile(r"[^\W_]+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _MAX_SECTION_WORDS = 100
 """To look for in titles. A condition each: SQLite takes a thousand, and no title has so many words."""
 
@@ -25,6 +28,10 @@ class Selection:
     year_from: int = 0
     year_to: int = 0
     roles: tuple[Role, ...] = ("body",)
+    phrases: tuple[str, ...] = ()
+    """Each is held by the passage's own text: these words side by side, as `fold` sees them, endings and all."""
+    exclude: tuple[str, ...] = ()
+    """None of these is."""
 
 
 def conditions(selection: Selection) -> tuple[str, list[str | int]]:
@@ -63,6 +70,34 @@ def _in_section(section: str) -> tuple[str, list[str]]:
         " AND ".join(["instr(' ' || passages.heading_terms || ' ', ?)"] * len(words)),
         [f" {word} " for word in words],
     )
+
+
+def full_text_query(phrases: Sequence[str]) -> str:
+    """An FTS5 query for passages that may hold all the phrases, by their stemmed terms; none other can.
+
+    Empty where that rules out nothing: a phrase of stop words only has no terms.
+    """
+    quoted = [f'"{" ".join(found)}"' for phrase in phrases if (found := terms(phrase))]
+    return f"body : ({' AND '.join(quoted)})" if quoted else ""
+
+
+def phrase_pattern(phrase: str) -> re.Pattern[str]:
+    """What finds the phrase in folded text: its words and no other between. Raises UsageError for one without words."""
+    words = _WORD.findall(fold(phrase))
+    if not words:
+        raise UsageError(f"the phrase {phrase[:40]!r} says nothing to look for: give words, or leave it out")
+    words[0] += rf"(?<![^\W_]{words[0]})"  # looks back behind the first word: in front of it, it would slow the search
+    return re.compile(r"[\W_]+".join(words) + r"(?![^\W_])")
+
+
+def folded_words(kind: str, text: str, embedded_text: str) -> str:
+    """A passage's own words, folded: without Markdown and citation markers, as `embedded_text` has them.
+
+    A table's embedded text may begin with its caption and header row, which are another passage's.
+    """
+    words = plain_text(text, 0, len(text), table=True) if kind == "table" else embedded_text
+    # No character folds otherwise for its neighbours; a few of a text are not ASCII, and `fold` would look at them all.
+    return _NOT_ASCII.sub(lambda run: fold(run[0]), words).casefold()
 
 
 def marks(values: Sequence[object]) -> str:
