@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from indexer.abbreviations import find_abbreviations
+from indexer.aliases import find_aliases
 from indexer.chunking import chunk, left_out, sentence_texts
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder, PassageVectors
 from indexer.errors import SourceError
-from indexer.papers import CONTENT_KINDS, Paper, Passage
+from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Paper, Passage
 from indexer.sources import (
     Place,
     Places,
@@ -103,9 +105,11 @@ class _Pending:
     paper: Paper
     origin: str
     passages: list[Passage]
-    known: dict[str, PassageVectors]
-    """Vectors that an earlier version of the paper had, by embedded text."""
     left_out: dict[str, int]
+    abbreviations: tuple[Abbreviation, ...]
+    aliases: tuple[AliasGroup, ...]
+    known: dict[str, PassageVectors] = field(default_factory=dict)
+    """Vectors that an earlier version of the paper had, by embedded text."""
 
     def waiting(self) -> list[Passage]:
         """The passages that need new vectors."""
@@ -200,15 +204,15 @@ class _Build:
             raise SourceError(_taken(holder, same=holder.sha256 == sha256))
         before = self._places.of(paper.paper_id)
         unchanged = before is not None and before.sha256 == sha256
-        passages = [] if unchanged else self._chunked(paper)
+        pending = None if unchanged else self._taken_apart(paper, origin)
         # Whatever can be wrong with the file has shown by now: from here on the index changes.
         if here is not None and here.paper_id != paper.paper_id:
             self._displace(here)
-        if unchanged:
+        if pending is None:
             self._move(place)
             self.progress.advanced(1, 0, 0)
         else:
-            self._queue(paper, place, passages)
+            self._queue(pending, place)
 
     def _named(self, paper: Paper, file: SourceFile, here: Place | None) -> Paper:
         """The paper by the id that it goes by in this index: its own, else one that its path gives and is free."""
@@ -239,27 +243,27 @@ class _Build:
         self.writer.move(place.paper_id, place.origin, place.source)
         self.report.moved.append(place.paper_id)
 
-    def _chunked(self, paper: Paper) -> list[Passage]:
-        """The paper's passages. Raises SourceError when they would not hold all of it."""
+    def _taken_apart(self, paper: Paper, origin: str) -> _Pending:
+        """The paper's passages and names. Raises SourceError when the passages would not hold all of it."""
         with bugs_named(paper.source):
             passages = chunk(paper, self.config, self.embedder.count, self.embedder.identity.max_wordpieces)
             out = left_out(paper, passages)
+            names = find_abbreviations(paper), find_aliases(paper)
         lost = {kind: n for kind, n in out.items() if kind in CONTENT_KINDS}
         if lost:
             raise SourceError(f"characters would be lost in chunking ({lost}): please report this file as a bug")
-        return passages
+        return _Pending(paper, origin, passages, out, *names)
 
-    def _queue(self, paper: Paper, place: Place, passages: list[Passage]) -> None:
+    def _queue(self, pending: _Pending, place: Place) -> None:
         """Keep the paper until there is enough to embed."""
-        known = self._known_vectors(paper)
-        out = left_out(paper, passages)
-        self._left_out.update(out)
-        if paper.body_omitted:
-            self.report.without_body.append(paper.paper_id)
-        if not passages:
-            self.report.empty.append(paper.paper_id)
+        pending.known.update(self._known_vectors(pending.paper))
+        self._left_out.update(pending.left_out)
+        if pending.paper.body_omitted:
+            self.report.without_body.append(place.paper_id)
+        if not pending.passages:
+            self.report.empty.append(place.paper_id)
         self._places.put(place)
-        self._pending.append(_Pending(paper, place.origin, passages, known, out))
+        self._pending.append(pending)
         if sum(each.n_wordpieces for pending in self._pending for each in pending.waiting()) >= _BATCH_WORDPIECES:
             self.flush()
 
@@ -286,7 +290,10 @@ class _Build:
                 for passage in each.passages
                 if _is_embedded(passage) and passage.embedded_text in each.known
             }
-            self.writer.put(each.paper, each.origin, each.passages, fresh | reused, each.left_out)
+            vectors = fresh | reused
+            self.writer.put(
+                each.paper, each.origin, each.passages, vectors, each.left_out, each.abbreviations, each.aliases
+            )
             self.report.n_passages += len(each.passages)
             self.report.n_reused += len(reused)
             self.progress.advanced(1, len(each.passages), 0)

@@ -123,9 +123,7 @@ class SentenceTransformerEmbedder:
 
     def encode_query(self, text: str) -> Vectors:
         """A query -> (dim,). A text longer than the model reads is encoded in pieces, and their mean taken."""
-        vectors = self._encode(self._pieces(text), self._query_prompt)
-        mean = vectors.mean(axis=0)
-        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+        return mean_vector(list(self._encode(self._pieces(text), self._query_prompt)))
 
     def _pieces(self, text: str) -> list[str]:
         if len(text) < 2 or self.count([self._query_prompt + text])[0] <= self._identity.max_wordpieces:
@@ -144,6 +142,12 @@ class SentenceTransformerEmbedder:
             batch_size=_BATCH_SIZE,
         )
         return np.asarray(vectors, dtype=np.float32)
+
+
+def mean_vector(vectors: Sequence[Vectors]) -> Vectors:
+    """The direction between vectors: (dim,), of unit length."""
+    mean = np.mean(vectors, axis=0)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
 
 def load_embedder(name: str, *, threads: int | None = None) -> SentenceTransformerEmbedder:

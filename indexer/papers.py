@@ -113,6 +113,31 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
+class Abbreviation:
+    """A short form and what it stands for, where the paper defines it."""
+
+    short: str
+    """In the singular, without mark-up: `AGE`."""
+    long: str
+    """As it reads, on one line, without mark-up and citation markers: `advanced glycation end products`."""
+    short_start: int
+    short_end: int
+    """Of the short form as it stands, its plural `s` with it: `AGEs`."""
+    long_start: int
+    long_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasGroup:
+    """The names of one thing, one of them at least in the paper's own words."""
+
+    names: tuple[str, ...]
+    """Two or more; those that the paper's body uses come first, as they stand there: `β-catenin`, `CTNNB1`."""
+    identifier: str
+    """As its record gives it: `NCBI Gene 1499`; empty where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Paper:
     """One paper, parsed. Every offset in it points into `text`."""
 

@@ -1,7 +1,10 @@
 """Text -> the terms that the full-text index holds. Index and query go through the same door.
 
-Only matching folds: Unicode compatibility forms, case, accents, Greek letters to their names, hyphens to gaps. Then
+Only matching folds: Unicode compatibility forms, accents, Greek letters to their names, hyphens to gaps, case. Then
 stop words go and the English Snowball stemmer (Porter 2) takes the endings.
+
+An acronym is a term of its own, `^age` for "AGEs", so that it is not the word that it looks like. Which of both a
+query's "age" or "RANKL" means, the index's own counts say: `variants` lists what it may be.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import unicodedata
 
 import Stemmer
 
-TERMS_VERSION = 1
+TERMS_VERSION = 2
 """Raised whenever the same text would give other terms; part of the manifest."""
 
 _GREEK = {
@@ -26,8 +29,15 @@ _GREEK = {
     ),
     "ς": "sigma",
 }
-_GREEK_NAMES = str.maketrans({letter: f" {name} " for letter, name in _GREEK.items()})
+_GREEK_NAMES = str.maketrans({form: f" {name} " for letter, name in _GREEK.items() for form in letter + letter.upper()})
 _TERM = re.compile(r"[^\W_]+")
+
+ACRONYM = "^"
+"""What an acronym's term begins with. The full-text index's tokenizer keeps it."""
+_MAX_CAPITALS = 6
+"""Of a word all in capitals that is an acronym; a longer one is a word in a heading."""
+_NUMBERED = re.compile(r"([a-z]{2,})(\d{1,3})([a-z]?)")
+"""`IL6` and `Sox2` have the terms of `IL-6` and `Sox-2`."""
 
 STOP_WORDS = frozenset(
     """
@@ -54,13 +64,79 @@ def _stemmer() -> Stemmer.Stemmer:
 
 def fold(text: str) -> str:
     """The text as matching sees it: compatibility forms, case, accents and Greek letters folded."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    if not folded.isascii():
-        folded = "".join(c for c in folded if not unicodedata.combining(c)).translate(_GREEK_NAMES)
-    return folded
+    return _fold_letters(text).casefold()
 
 
 def terms(text: str) -> list[str]:
-    """The text's terms in order, stop words left out, stemmed. Each is one or more letters and digits."""
-    words = [word for word in _TERM.findall(fold(text)) if word not in STOP_WORDS]
-    return list(_stemmer().stemWords(words))
+    """The text's terms in order, stop words left out, stemmed. Each is letters and digits, `^` before an acronym's."""
+    found: list[str] = []
+    for line in _fold_letters(text).split("\n"):
+        _add_terms(found, line)
+    return found
+
+
+def variants(term: str) -> tuple[str, str]:
+    """A query's term as a word and as an acronym: `age` and `^age` for either."""
+    bare = term.removeprefix(ACRONYM)
+    return bare, ACRONYM + bare
+
+
+def spellings(word: str) -> list[str]:
+    """What a folded word may be in the terms of a text, whatever its case there; each terms with a space between.
+
+    Empty for a stop word: a text may have no term for it.
+    """
+    if word in STOP_WORDS:
+        return []
+    singular = word.removesuffix("s")
+    found: list[str] = []
+    for form in dict.fromkeys((word, singular)):
+        numbered = _NUMBERED.fullmatch(form)
+        name, *tail = (part for part in numbered.groups() if part) if numbered else (form,)
+        found += (" ".join((ACRONYM + name, *tail)), " ".join((_stemmer().stemWord(name), *tail)))
+    return found
+
+
+def _fold_letters(text: str) -> str:
+    """The text with compatibility forms, accents and Greek letters folded, in its own case."""
+    if text.isascii():
+        return text
+    folded = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in folded if not unicodedata.combining(c)).translate(_GREEK_NAMES)
+
+
+def _add_terms(found: list[str], line: str) -> None:
+    words = list(_TERM.finditer(line))
+    shouted = line.isupper() and any(word[0].isalpha() and len(word[0]) > _MAX_CAPITALS for word in words)
+    stem = _stemmer().stemWord
+    before = None
+    for match in words:
+        word = match[0]
+        short = "" if shouted else _acronym(word)
+        folded = (short or word).casefold()
+        numbered = _NUMBERED.fullmatch(folded)
+        name, *tail = (part for part in numbered.groups() if part) if numbered else (folded,)
+        if short:
+            found += (ACRONYM + name, *tail)
+        elif folded not in STOP_WORDS:
+            found += (stem(name), *tail)
+        elif len(word) == 1 and word.isupper() and _is_name(word, before, match):
+            found.append(ACRONYM + folded)
+        before = match
+
+
+def _acronym(word: str) -> str:
+    """The word in its singular when it is an acronym; else empty. An acronym has two capitals at least."""
+    if word.islower() or len(word) < 2:
+        return ""
+    short = word[:-1] if word[-1] == "s" and word[-2].isupper() else word
+    n_capitals = sum(map(str.isupper, short))
+    n_letters = sum(map(str.isalpha, short))
+    return short if n_capitals >= 2 and not (n_capitals == n_letters > _MAX_CAPITALS) else ""
+
+
+def _is_name(letter: str, before: re.Match[str] | None, match: re.Match[str]) -> bool:
+    """Whether the capital is no article: the `A` of "vitamin A", the `T` of "T cells"; not that of "A study"."""
+    if letter in "ST":
+        return True
+    return before is not None and match.start() - before.end() == 1 and before[0].casefold() not in STOP_WORDS

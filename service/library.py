@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from indexer.embedding import Embedder, load_embedder
+from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
 from indexer.papers import BlockKind, Reference, Role, Sentence
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import N_JUDGED, Candidate, Kind, Quote, Status, choose, judge
 from service.cite import Citation, cite, cite_sentence
 from service.query import MAX_K, Filters, Query
-from service.search import Ranking, Scored, best_sentences, coverage, rank, sentence_scores, term_weights
+from service.reading import Expansion, Question, read_question
+from service.search import Ranking, Scored, best_sentences, coverage, rank, sentence_scores
 
 DEFAULT_ASK_K = 8
 _DEFAULT_RANKING = Ranking()
@@ -57,15 +58,6 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Expansion:
-    """A short form in the query, and what it was taken to mean."""
-
-    term: str
-    expansion: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class SearchReply:
     """What a search found."""
 
@@ -91,6 +83,7 @@ class Answer:
     """The quotes, each with its number."""
     quotes: tuple[Quote, ...]
     hits: tuple[Hit, ...]
+    expansions: tuple[Expansion, ...]
     generation: int
     took_ms: float
 
@@ -213,19 +206,20 @@ class Library:
         with self._reader.snapshot() as snapshot:
             embedder = self._model(snapshot)
             offset = query.offset(snapshot.generation)
-            scored = self._rank(snapshot, embedder, query, offset + query.k + 1, ranking)
+            question = _read(snapshot, query, ranking)
+            scored = self._rank(snapshot, embedder, query, question, offset + query.k + 1, ranking)
             page = scored[offset : offset + query.k]
             found = snapshot.passages([each.row_id for each in page])
             n_fit = _within(found, query.max_tokens)
             page, found = page[:n_fit], found[:n_fit]
-            hits = _hits(snapshot, page, found, sentence_scores(page, query.question, found), offset)
+            hits = _hits(snapshot, page, found, sentence_scores(page, question, found), offset)
             end = offset + n_fit
             more = n_fit > 0 and len(scored) > end
             return SearchReply(
                 query=query.text,
                 generation=snapshot.generation,
                 took_ms=_ms_since(began),
-                expansions=(),
+                expansions=question.expansions,
                 hits=hits,
                 next_cursor=query.next_cursor(end, snapshot.generation) if more else None,
             )
@@ -236,12 +230,13 @@ class Library:
         query = Query(question, k, filters or Filters())
         with self._reader.snapshot() as snapshot:
             embedder = self._model(snapshot)
-            page = self._rank(snapshot, embedder, query, k, _DEFAULT_RANKING)
+            asked = _read(snapshot, query, _DEFAULT_RANKING)
+            page = self._rank(snapshot, embedder, query, asked, k, _DEFAULT_RANKING)
             found = snapshot.passages([each.row_id for each in page])
-            scores = sentence_scores(page, query.question, found)
+            scores = sentence_scores(page, asked, found)
             hits = _hits(snapshot, page, found, scores, 0)
             confidence = max((each.dense for each in page), default=0.0)
-            spoken_of = coverage(term_weights(snapshot, query.question), found[:N_JUDGED])
+            spoken_of = coverage(asked, found[:N_JUDGED])
             status = judge(confidence, spoken_of) if hits else "not_found"
             chosen = choose(_candidates(found, scores)) if status != "not_found" else []
             quotes = tuple(
@@ -255,6 +250,7 @@ class Library:
                 text=" ".join(f"{quote.text} [{quote.n}]" for quote in quotes),
                 quotes=quotes,
                 hits=hits,
+                expansions=asked.expansions,
                 generation=snapshot.generation,
                 took_ms=_ms_since(began),
             )
@@ -331,9 +327,21 @@ class Library:
                 )
             return self._embedder
 
-    def _rank(self, snapshot: Snapshot, embedder: Embedder, query: Query, k: int, ranking: Ranking) -> list[Scored]:
-        vector = embedder.encode_query(query.question)
-        return rank(snapshot, query.question, vector, k, query.selection, ranking)
+    def _rank(
+        self, snapshot: Snapshot, embedder: Embedder, query: Query, question: Question, k: int, ranking: Ranking
+    ) -> list[Scored]:
+        vector = mean_vector([embedder.encode_query(text) for text in question.embedded])
+        return rank(snapshot, question, vector, k, query.selection, ranking)
+
+
+def _read(snapshot: Snapshot, query: Query, ranking: Ranking) -> Question:
+    return read_question(
+        snapshot,
+        query.question,
+        query.selection.paper_ids,
+        abbreviations=ranking.abbreviations,
+        aliases=ranking.aliases,
+    )
 
 
 def _ms_since(began: float) -> float:

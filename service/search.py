@@ -8,30 +8,40 @@ Hybrid Retrieval").
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, zip_longest
+from itertools import pairwise, product, zip_longest
+
+import numpy as np
 
 from indexer.embedding import Vectors
 from indexer.papers import Sentence
-from indexer.store import Selection, Snapshot, StoredPassage
+from indexer.store import SENTENCE_BREAK, Ids, Scores, Selection, Snapshot, StoredPassage
 from indexer.terms import terms
+from service.reading import Question, Reading, Slot
 
 DENSE_WEIGHT = 0.6
 """Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
 SENTENCE_SHARE = 0.5
 """Share of the best sentence's cosine in the dense score; the whole passage's has the rest."""
-PAIR_WEIGHT = 0.3
+PAIR_WEIGHT = 0.4
 """What a pair of neighbouring words counts beside the words alone. Measured: docs/decisions/0002-ranking.md."""
+COVERAGE_WEIGHT = 0.05
+"""What a sentence that speaks of the whole query counts beside the mix. Measured: docs/decisions/0002-ranking.md."""
 MIN_CANDIDATES = 200
-"""How many candidates each half gives at the least. Doubled until they are four times those wanted: a ranking depends a
-little on its candidates, and so the pages of one search mostly have the same."""
+"""How many candidates each half gives at the least."""
+_CANDIDATES_PER_HIT = 3
+"""At the least; the number is doubled until there are as many. A ranking depends a little on its candidates, and so the
+pages of one search mostly have the same."""
 _K1, _B = 1.2, 0.75
 """As in FTS5's BM25."""
 _NEAR_BEST = 0.8
 """A sentence is marked beside the best one of its passage when it scores at least this share of it."""
 _MAX_MARKED = 2
+
+
+Shares = tuple[tuple[tuple[Slot, float], ...], ...]
+"""For each reading of a question, what may stand for each slot (padded), and the slot's share; these add up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +51,21 @@ class Ranking:
     dense_weight: float = DENSE_WEIGHT
     sentence_share: float = SENTENCE_SHARE
     pair_weight: float = PAIR_WEIGHT
+    coverage_weight: float = COVERAGE_WEIGHT
+    abbreviations: bool = True
+    aliases: bool = True
 
 
 PARTS = {
     "without sentences": Ranking(sentence_share=0.0),
     "without word pairs": Ranking(pair_weight=0.0),
-    "without BM25": Ranking(dense_weight=1.0),
+    "without coverage": Ranking(coverage_weight=0.0),
+    "without abbreviations": Ranking(abbreviations=False),
+    "without aliases": Ranking(aliases=False),
+    "without BM25": Ranking(dense_weight=1.0, coverage_weight=0.0),
     "without vectors": Ranking(dense_weight=0.0),
 }
-"""The ranking with one part left out of the scores; the candidates are the same."""
+"""The ranking with one part left out of the scores; the candidates are the same but for those of the names put in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +84,41 @@ class Scored:
 
 
 def rank(
-    snapshot: Snapshot, text: str, vector: Vectors, k: int, selection: Selection, ranking: Ranking
+    snapshot: Snapshot, question: Question, vector: Vectors, k: int, selection: Selection, ranking: Ranking
 ) -> list[Scored]:
-    """The best `k` passages for a query, best first; equal scores in the order of indexing."""
+    """The best `k` passages for a question, best first; equal scores in the order of indexing."""
     n = MIN_CANDIDATES
-    while n < 4 * k:
+    while n < _CANDIDATES_PER_HIT * k:
         n *= 2
     selected = snapshot.select(selection)
-    query_terms = terms(text)
     dense = snapshot.dense(vector, n, selected)
-    lexical = snapshot.lexical(query_terms, n, selected)
-    dense |= snapshot.dense_of(vector, sorted(lexical.keys() - dense.keys()))
-    lexical |= snapshot.lexical_of(query_terms, sorted(dense.keys() - lexical.keys()))
-    found = snapshot.terms_of(sorted(dense.keys() | lexical.keys()))
-    for row_id, score in pair_scores(query_terms, found, snapshot.counts()["passages"]).items():
-        lexical[row_id] = lexical.get(row_id, 0.0) + ranking.pair_weight * score
+    matches = [snapshot.lexical(_phrases([reading]), selected) for reading in question.readings]
+    candidates = sorted(dense.keys() | {row_id for ids, scores in matches for row_id in _best(ids, scores, n)})
+    dense |= snapshot.dense_of(vector, [row_id for row_id in candidates if row_id not in dense])
+    words = {row_id: _padded(found) for row_id, found in snapshot.terms_of(candidates).items()}
+    n_passages = snapshot.counts()["passages"]
+    by_reading: list[dict[int, float]] = []
+    for reading, (ids, scores) in zip(question.readings, matches, strict=True):
+        found = _scores_of(candidates, ids, scores)
+        for row_id, score in pair_scores(reading, words, n_passages).items():
+            found[row_id] = found.get(row_id, 0.0) + ranking.pair_weight * score
+        by_reading.append(found)
+    for definition in question.abbreviated:
+        for row_id in snapshot.rows_meaning_otherwise(candidates, definition.short_terms, definition.long_terms):
+            by_reading[-1][row_id] = by_reading[0].get(row_id, 0.0)
+    lexical = {
+        row_id: sum(found.get(row_id, 0.0) for found in by_reading) / len(by_reading)
+        for row_id in {row_id for found in by_reading for row_id in found}
+    }
     sentences = snapshot.sentence_scores(vector, sorted(dense))
     share = ranking.sentence_share
     near = {row_id: (1 - share) * dense[row_id] + share * max(sentences[row_id]) for row_id in dense}
     fused = fuse(near, lexical, ranking.dense_weight)
+    if ranking.coverage_weight:
+        of_question = shares(question)
+        for row_id, score in fused.items():
+            spoken = max(spoken_of(of_question, f" {each} ") for each in words[row_id].split(_PADDED_BREAK))
+            fused[row_id] = (score + ranking.coverage_weight * spoken) / (1 + ranking.coverage_weight)
     best = sorted(fused, key=lambda row_id: (-fused[row_id], row_id))[:k]
     return [Scored(i, fused[i], dense.get(i, 0.0), tuple(sentences.get(i, ())), lexical.get(i, 0.0)) for i in best]
 
@@ -104,29 +136,30 @@ def fuse(near: Mapping[int, float], lexical: Mapping[int, float], dense_weight: 
     }
 
 
-def sentence_scores(scored: Sequence[Scored], text: str, passages: Sequence[StoredPassage]) -> list[list[float]]:
+def sentence_scores(
+    scored: Sequence[Scored], question: Question, passages: Sequence[StoredPassage]
+) -> list[list[float]]:
     """For each passage, each sentence's score: half its cosine similarity to the query, half its words; 0 to 1."""
     return [
         [(max(0.0, cosine) + word) / 2 for cosine, word in zip_longest(each.sentences, words, fillvalue=0.0)]
-        for each, words in zip(scored, word_scores(text, passages), strict=True)
+        for each, words in zip(scored, word_scores(question, passages), strict=True)
     ]
 
 
-def pair_scores(query_terms: Sequence[str], passages: Mapping[int, str], n_passages: int) -> dict[int, float]:
-    """BM25 (k1 1.2, b 0.75) of the query's pairs of neighbouring terms in these passages, where they stand together.
+def pair_scores(reading: Reading, passages: Mapping[int, str], n_passages: int) -> dict[int, float]:
+    """BM25 (k1 1.2, b 0.75) of the reading's pairs of neighbouring terms in these passages, where they stand together.
 
-    `passages` are the candidates' terms by row id, a space between; `n_passages` is the index's size. A pair's document
-    frequency is counted among the candidates: a passage that holds two of the query's words side by side is seldom not
-    one. Passages without a pair are left out.
+    `passages` are the candidates' terms by row id, padded (`_padded`); `n_passages` is the index's size. A pair's
+    document frequency is counted among the candidates: a passage that holds two of the query's words side by side is
+    seldom not one. Passages without a pair are left out.
     """
-    lengths = {row_id: found.count(" ") + 1 for row_id, found in passages.items()}
+    lengths = {row_id: found.count(_GAP) + 1 - found.count(_PADDED_BREAK) for row_id, found in passages.items()}
     mean = sum(lengths.values()) / max(len(lengths), 1)
-    padded = {
-        row_id: f" {found.replace(' ', '  ')} " for row_id, found in passages.items()
-    }  # no two terms share a space
+    pairs = (pair for slots in pairwise(reading) for pair in product(*slots))
     scores: dict[int, float] = {}
-    for one, other in dict.fromkeys(pairwise(query_terms)):
-        counts = {row_id: n for row_id, found in padded.items() if (n := found.count(f" {one}  {other} "))}
+    for one, other in dict.fromkeys(pairs):
+        wanted = _padded(f"{one} {other}")
+        counts = {row_id: n for row_id, found in passages.items() if (n := found.count(wanted))}
         weight = math.log(1 + (n_passages - len(counts) + 0.5) / (len(counts) + 0.5))
         for row_id, n in counts.items():
             damping = _K1 * (1 - _B + _B * lengths[row_id] / mean)
@@ -134,37 +167,43 @@ def pair_scores(query_terms: Sequence[str], passages: Mapping[int, str], n_passa
     return scores
 
 
-def term_weights(snapshot: Snapshot, text: str) -> dict[str, float]:
-    """The query's terms and their inverse document frequency (Robertson & Zaragoza 2009); the rarer, the higher."""
-    frequency = snapshot.document_frequency(list(dict.fromkeys(terms(text))))
-    n = snapshot.counts()["passages"]
-    return {term: math.log(1 + (n - df + 0.5) / (df + 0.5)) for term, df in frequency.items()}
+def shares(question: Question) -> Shares:
+    """How much of the question each of its slots is, by the rarest of what may stand there."""
+    found: list[tuple[tuple[Slot, float], ...]] = []
+    for reading in question.readings:
+        weights = {slot: max(question.weights[each] for each in slot) for slot in dict.fromkeys(reading)}
+        total = sum(weights.values()) or 1.0
+        found.append(tuple((tuple(map(_padded, slot)), weight / total) for slot, weight in weights.items()))
+    return tuple(found)
 
 
-def coverage(weights: Mapping[str, float], passages: Sequence[StoredPassage]) -> float:
-    """The largest share of the query, by its terms' weights, that one of the passages speaks of; 0 to 1.
+def spoken_of(of_question: Shares, words: str) -> float:
+    """The share of the question that these words speak of, in the reading that suits them; 0 to 1.
 
-    A passage speaks of what stands in its words, the headings above it, and its paper's title.
+    `words` are terms, padded (`_padded`).
     """
-    total = sum(weights.values()) or 1.0
-    spoken = (terms(" ".join((each.paper.title, *each.passage.section, each.passage.text))) for each in passages)
     return max(
-        (sum(weights[term] for term in weights.keys() & found) / total for found in map(set, spoken)), default=0.0
+        sum(share for slot, share in reading if any(phrase in words for phrase in slot)) for reading in of_question
     )
 
 
-def word_scores(text: str, passages: Sequence[StoredPassage]) -> list[list[float]]:
-    """For each passage, each sentence's share of the query's terms, rarer terms counting more; 0 to 1.
+def coverage(question: Question, passages: Sequence[StoredPassage]) -> float:
+    """The largest share of the question that one of the passages speaks of; 0 to 1.
 
-    A term's weight is its inverse frequency among all these sentences.
+    A passage speaks of what stands in its words, the headings above it, and its paper's title.
     """
-    asked = set(terms(text))
-    found = [[asked.intersection(terms(sentence)) for sentence in _sentences(each)] for each in passages]
-    frequency = Counter(term for sentences in found for sentence in sentences for term in sentence)
-    n = sum(map(len, found))
-    weight = {term: math.log(1 + n / (0.5 + frequency[term])) for term in sorted(asked)}
-    total = sum(weight.values()) or 1.0
-    return [[sum(weight[term] for term in sorted(sentence)) / total for sentence in sentences] for sentences in found]
+    of_question = shares(question)
+    texts = ("\n".join((each.paper.title, *each.passage.section, each.passage.text)) for each in passages)
+    return max((spoken_of(of_question, _padded(" ".join(terms(text)))) for text in texts), default=0.0)
+
+
+def word_scores(question: Question, passages: Sequence[StoredPassage]) -> list[list[float]]:
+    """For each passage, the share of the question that each of its sentences speaks of; 0 to 1."""
+    of_question = shares(question)
+    return [
+        [spoken_of(of_question, _padded(" ".join(terms(sentence)))) for sentence in _sentences(each)]
+        for each in passages
+    ]
 
 
 def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sentence]:
@@ -180,3 +219,30 @@ def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sente
 def _sentences(stored: StoredPassage) -> list[str]:
     passage = stored.passage
     return [passage.text[each.start - passage.start : each.end - passage.start] for each in passage.sentences]
+
+
+_GAP = "  "
+
+
+def _padded(found: str) -> str:
+    """Terms with two spaces between and about them, so that no two share one: a phrase is found and counted as text."""
+    return f" {found.replace(' ', _GAP)} "
+
+
+_PADDED_BREAK = SENTENCE_BREAK.replace(" ", _GAP)
+
+
+def _phrases(readings: Iterable[Reading]) -> list[str]:
+    return list(dict.fromkeys(phrase for reading in readings for slot in reading for phrase in slot))
+
+
+def _best(ids: Ids, scores: Scores, n: int) -> Iterator[int]:
+    """The rows of the `n` highest scores; of equal ones, the first."""
+    order = np.argsort(-scores, kind="stable")[:n]
+    yield from ids[order].tolist()
+
+
+def _scores_of(row_ids: Sequence[int], ids: Ids, scores: Scores) -> dict[int, float]:
+    """The scores of those of these rows that have one."""
+    known = np.isin(ids, np.array(row_ids, dtype=np.int64))
+    return dict(zip(ids[known].tolist(), scores[known].tolist(), strict=True))

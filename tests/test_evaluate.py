@@ -131,6 +131,9 @@ def test_the_command(loccit: object, built: Path, sets: Path, tmp_path: Path) ->
         "full",
         "without sentences",
         "without word pairs",
+        "without coverage",
+        "without abbreviations",
+        "without aliases",
         "without BM25",
         "without vectors",
     }

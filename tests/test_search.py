@@ -12,7 +12,9 @@ from indexer.config import BuildConfig
 from indexer.papers import Sentence
 from indexer.store import IndexReader, Selection, StoredPassage
 from indexer.terms import terms
+from service.reading import Question, Reading, read_question
 from service.search import (
+    COVERAGE_WEIGHT,
     DENSE_WEIGHT,
     PAIR_WEIGHT,
     Ranking,
@@ -21,7 +23,6 @@ from service.search import (
     fuse,
     pair_scores,
     rank,
-    term_weights,
     word_scores,
 )
 from tests.fakes import WordEmbedder
@@ -55,24 +56,46 @@ def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> Non
             whole = snapshot.dense_of(vector, sorted(body))
             parts = snapshot.sentence_scores(vector, sorted(body))
             near = {row_id: (whole[row_id] + max(parts[row_id])) / 2 for row_id in body}
-            lexical = snapshot.lexical_of(terms(text), sorted(body))
-            for row_id, score in pair_scores(terms(text), snapshot.terms_of(sorted(body)), len(rows)).items():
+            question = read_question(snapshot, text)
+            ids, scores = snapshot.lexical(terms(text), None)
+            lexical = dict(zip(ids.tolist(), scores.tolist(), strict=True))
+            padded = {row_id: _padded(found) for row_id, found in snapshot.terms_of(sorted(body)).items()}
+            for row_id, score in pair_scores(question.readings[0], padded, len(rows)).items():
                 lexical[row_id] = lexical.get(row_id, 0.0) + PAIR_WEIGHT * score
-            everything = fuse(near, lexical, DENSE_WEIGHT)
+            total = sum(question.weights.values())
+            spoken = {
+                row_id: max(
+                    sum(question.weights[term] for term in set(terms(text)) & set(sentence.split())) / total
+                    for sentence in snapshot.terms_of([row_id])[row_id].split(" . ")
+                )
+                for row_id in body
+            }
+            mixed = fuse(near, lexical, DENSE_WEIGHT)
+            everything = {
+                row_id: (mixed[row_id] + COVERAGE_WEIGHT * spoken[row_id]) / (1 + COVERAGE_WEIGHT) for row_id in body
+            }
             best = sorted(everything, key=lambda row_id: (-everything[row_id], row_id))[:7]
-            found = rank(snapshot, text, vector, 7, Selection(), Ranking())
+            found = rank(snapshot, question, vector, 7, Selection(), Ranking())
             assert [each.row_id for each in found] == best
             assert [each.score for each in found] == pytest.approx([everything[row_id] for row_id in best], abs=1e-6)
     reader.close()
 
 
+def _padded(found: str) -> str:
+    return f" {found} ".replace(" ", "  ")[1:-1]
+
+
+def _reading(*slots: str) -> Reading:
+    return tuple(tuple(slot.split("|")) for slot in slots)
+
+
 def test_pairs_by_hand() -> None:
     passages = {
-        1: "bone qualiti bone qualiti fall rise",
-        2: "qualiti bone age",
-        3: "bone age bone",
+        1: _padded("bone qualiti bone qualiti . fall rise"),
+        2: _padded("qualiti bone . age"),
+        3: _padded("bone age bone"),
     }
-    scores = pair_scores(["age", "bone", "qualiti"], passages, 100)
+    scores = pair_scores(_reading("age", "bone", "qualiti"), passages, 100)
     rare = math.log(1 + (100 - 1 + 0.5) / 1.5)
     assert scores == pytest.approx(
         {
@@ -83,8 +106,10 @@ def test_pairs_by_hand() -> None:
             3: rare * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 3 / 4)),  # "age bone"
         }
     )
-    assert pair_scores(["bone"], passages, 100) == {}  # passage 2 has both words of a pair, the other way round
-    assert pair_scores(["bone", "age"], {}, 0) == {}
+    assert pair_scores(_reading("bone"), passages, 100) == {}  # passage 2 has both words of a pair, the other way round
+    assert pair_scores(_reading("bone", "age"), {}, 0) == {}
+    assert pair_scores(_reading("bone", "rise|fall rise"), {1: _padded("bone fall rise")}, 9).keys() == {1}
+    assert pair_scores(_reading("rise", "age"), {1: _padded("rise . age")}, 9) == {}  # another sentence begins
 
 
 def _marked(stored: StoredPassage, scores: list[float]) -> list[str]:
@@ -103,9 +128,8 @@ def test_best_sentences(tmp_path: Path) -> None:
     reader = IndexReader(tmp_path / "index")
     with reader.snapshot() as snapshot:
         found = snapshot.passages_of("a")
-        scores = word_scores("does sugar harm bone?", found)
-        sugar = bone = math.log(1 + 4 / 2.5)
-        harm = math.log(1 + 4 / 1.5)
+        scores = word_scores(read_question(snapshot, "does sugar harm bone?"), found)
+        sugar = bone = harm = math.log(1 + (2 - 1 + 0.5) / 1.5)  # each in one of two passages
         total = sugar + bone + harm
         assert scores == [pytest.approx([bone / total, sugar / total, 1.0]), [0.0]]
         assert _marked(found[0], scores[0]) == ["Sugar harms bone."]
@@ -122,11 +146,13 @@ def test_coverage_is_the_weight_of_what_is_spoken_of(reader: IndexReader) -> Non
         n = snapshot.counts()["passages"]
         everywhere = [p for paper in snapshot.papers() for p in snapshot.passages_of(paper.paper_id)]
         n_bone = sum("bone" in f"{p.paper.title} {p.passage.section} {p.passage.text}".lower() for p in everywhere)
-        weights = term_weights(snapshot, "the bone of a penguin, the bone")
+        question = read_question(snapshot, "the bone of a penguin, the bone")
+        weights = question.weights
         assert weights == pytest.approx(
             {"bone": math.log(1 + (n - n_bone + 0.5) / (n_bone + 0.5)), "penguin": math.log(1 + (n + 0.5) / 0.5)}
         )
         bony = [p for p in found if "Bones" in " ".join(p.passage.section)]
-        assert coverage(weights, bony) == pytest.approx(weights["bone"] / sum(weights.values()))
-        assert coverage(weights, []) == coverage({}, bony) == 0.0
+        assert coverage(question, bony) == pytest.approx(weights["bone"] / sum(weights.values()))
+        assert coverage(question, []) == 0.0
+        assert coverage(Question(("of the",), {}, ((),)), bony) == 0.0
     reader.close()

@@ -30,7 +30,7 @@ from indexer.errors import (
 )
 from indexer.papers import Span
 from indexer.plaintext import plain_text
-from indexer.store import IndexReader, IndexWriter, Selection
+from indexer.store import Ids, IndexReader, IndexWriter, Selection, Snapshot
 from indexer.store.reader import FTS_WEIGHTS
 from indexer.store.schema import DATABASE, VECTORS, Commit, damage_named
 from indexer.store.selection import folded_words
@@ -84,6 +84,12 @@ def test_dense_search_is_brute_force(index: Path) -> None:
     reader.close()
 
 
+def bm25(snapshot: Snapshot, phrases: list[str], selected: Ids | None) -> dict[int, float]:
+    ids, scores = snapshot.lexical(phrases, selected)
+    assert ids.tolist() == sorted(ids.tolist())
+    return dict(zip(ids.tolist(), scores.tolist(), strict=True))
+
+
 def test_lexical_search_is_bm25(index: Path) -> None:
     """FTS5's BM25 by hand: Robertson's formula, term frequencies weighted by column, k1 1.2 and b 0.75."""
     reader = IndexReader(index)
@@ -104,12 +110,12 @@ def test_lexical_search_is_bm25(index: Path) -> None:
                 f = sum(weight * part.count(term) for weight, part in zip(FTS_WEIGHTS, columns[i], strict=True))
                 truth[i] += idf * f * 2.2 / (f + 1.2 * (0.25 + 0.75 * lengths[i] / average))
         body = {p.row_id for p in rows if p.passage.role == "body"}
-        assert snapshot.lexical(asked, 1000, None) == pytest.approx({i: s for i, s in truth.items() if i in body})
+        assert bm25(snapshot, asked, None) == pytest.approx({i: s for i, s in truth.items() if i in body})
         everything = snapshot.select(Selection(roles=("back_matter", "body")))
-        assert snapshot.lexical(asked, 1000, everything) == pytest.approx(dict(truth))
-        some = list(truth)[:5]
-        assert snapshot.lexical_of(asked, some) == pytest.approx({i: truth[i] for i in some})
-        assert snapshot.lexical([], 10, None) == {}
+        assert bm25(snapshot, asked, everything) == pytest.approx(dict(truth))
+        some = np.array(sorted(truth)[:5], dtype=np.int64)
+        assert bm25(snapshot, asked, some) == pytest.approx({i: truth[i] for i in some.tolist()})
+        assert bm25(snapshot, [], None) == {}
     reader.close()
 
 
@@ -130,6 +136,7 @@ def test_selections(index: Path) -> None:
         }
         assert {section for _, section in chosen(section="results")} == {"2. Results", "2.1. Bones"}
         assert {section for _, section in chosen(section="2")} == {"2. Results", "2.1. Bones"}
+        assert {section for _, section in chosen(section="RESULTS")} == {"2. Results", "2.1. Bones"}
         assert chosen(section="no such words") == set()
         assert {paper for paper, _ in chosen(year_from=2009)} == {"PMC7009", "PMC7010", "PMC7011"}
         assert {paper for paper, _ in chosen(year_from=2002, year_to=2002)} == {"PMC7002"}
@@ -261,8 +268,8 @@ def test_phrases_are_those_of_a_scan(index: Path) -> None:
                 assert selected is not None
                 assert selected.tolist() == sorted(truth)
                 assert snapshot.dense(query, 99, selected).keys() == truth
-                lexical = snapshot.lexical(["femur"], 99, selected)
-                assert lexical == {i: s for i, s in snapshot.lexical(["femur"], 99, None).items() if i in truth}
+                lexical = bm25(snapshot, ["femur"], selected)
+                assert lexical == {i: s for i, s in bm25(snapshot, ["femur"], None).items() if i in truth}
     reader.close()
 
 
@@ -659,7 +666,7 @@ def test_searching_while_another_process_writes(index: Path, tmp_path: Path) -> 
                 assert len(found) == counts["vectors"]
                 passages = snapshot.passages(list(found)[:20])
                 assert snapshot.dense_of(query, list(found)) == pytest.approx(found, abs=1e-5)
-                lexical = snapshot.lexical(terms("bone"), 1000, None)
+                lexical = bm25(snapshot, terms("bone"), None)
                 assert lexical.keys() <= found.keys()
                 assert all(p.passage.passage_id.startswith(p.paper.paper_id) for p in passages)
             if len(generations) >= 6:

@@ -8,9 +8,23 @@ with plain scores. An index is a folder:
     writer.lock     held by the one process that writes
 """
 
-from indexer.store.reader import IndexReader, Snapshot, StoredPaper, StoredPassage
-from indexer.store.schema import Manifest
+from indexer.store.dense import Ids, Scores
+from indexer.store.reader import Alias, Definition, IndexReader, Snapshot, StoredPaper, StoredPassage
+from indexer.store.schema import SENTENCE_BREAK, Manifest
 from indexer.store.selection import Selection
 from indexer.store.writer import IndexWriter
 
-__all__ = ["IndexReader", "IndexWriter", "Manifest", "Selection", "Snapshot", "StoredPaper", "StoredPassage"]
+__all__ = [
+    "SENTENCE_BREAK",
+    "Alias",
+    "Definition",
+    "Ids",
+    "IndexReader",
+    "IndexWriter",
+    "Manifest",
+    "Scores",
+    "Selection",
+    "Snapshot",
+    "StoredPaper",
+    "StoredPassage",
+]

@@ -23,6 +23,9 @@ from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
 Ids = npt.NDArray[np.int64]
 """(n,) int64: passage row ids, never used twice in an index."""
 
+Scores = npt.NDArray[np.float64]
+"""(n,) float64: higher is better."""
+
 _log = logging.getLogger(__name__)
 
 _MAGIC = b"loccit-vectors-2"

@@ -22,7 +22,7 @@ from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError
 from indexer.papers import Passage, Reference, Sentence
 from indexer.store import dense
-from indexer.store.dense import DenseIndex, Ids
+from indexer.store.dense import DenseIndex, Ids, Scores
 from indexer.store.packing import unpack_passage, unpack_sentences
 from indexer.store.schema import (
     VECTORS,
@@ -74,6 +74,30 @@ class StoredPassage:
     paper: StoredPaper
     markers: tuple[tuple[int, int, tuple[int, ...]], ...]
     """Inline markers: start, end (offsets into the source), and numbers of the reference entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """An abbreviation as papers define it."""
+
+    short: str
+    long: str
+    short_terms: str
+    long_terms: str
+    n_papers: int
+    paper_id: str
+    """One of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of a thing, as a paper's record has it."""
+
+    of_terms: str
+    """The name that was asked for."""
+    name: str
+    name_terms: str
+    paper_id: str
 
 
 class Snapshot:
@@ -148,21 +172,34 @@ class Snapshot:
             row_id: [next(scores) for _ in sentences] for (row_id, _), sentences in zip(rows, unpacked, strict=True)
         }
 
-    def lexical(self, query_terms: Sequence[str], n: int, selected: Ids | None) -> dict[int, float]:
-        """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of the `n` best passages, by row id."""
-        if selected is None:
-            only = "(SELECT role FROM passages WHERE passages.id = passages_fts.rowid) = 'body'"
-            return self._match(query_terms, only, (), n)
-        return self._match(
-            query_terms, "+rowid IN (SELECT value FROM json_each(?))", (json.dumps(selected.tolist()),), n
-        )
+    def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
+        """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of every selected passage that holds any of the phrases.
 
-    def lexical_of(self, query_terms: Sequence[str], row_ids: Sequence[int]) -> dict[int, float]:
-        """BM25 of those of these passages that hold any of the terms."""
-        return self._match(query_terms, f"+rowid IN ({marks(row_ids)})", row_ids, len(row_ids))
+        A phrase is terms with a space between, which must stand side by side. Row ids ascend.
+        """
+        if not phrases:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
+        any_phrase = " OR ".join(f'"{phrase}"' for phrase in dict.fromkeys(phrases))
+        weights = ", ".join(map(str, FTS_WEIGHTS))
+        rows = self._connection.execute(
+            f"SELECT rowid, -bm25(passages_fts, {weights}) FROM passages_fts WHERE passages_fts MATCH ?", (any_phrase,)
+        ).fetchall()
+        ids = np.array([row[0] for row in rows], dtype=np.int64)
+        scores = np.array([row[1] for row in rows], dtype=np.float64)
+        wanted = np.isin(ids, self._bodies(ids) if selected is None else selected)
+        return ids[wanted], scores[wanted]
+
+    def _bodies(self, ids: Ids) -> Ids:
+        """Those of these rows that are papers' bodies: all that have a vector, and those that say so."""
+        others = np.setdiff1d(ids, self._vectors.ids)
+        rows = self._connection.execute(
+            "SELECT id FROM passages WHERE id IN (SELECT value FROM json_each(?)) AND role = 'body'",
+            (json.dumps(others.tolist()),),
+        )
+        return np.concatenate((self._vectors.ids, np.array([row[0] for row in rows], dtype=np.int64)))
 
     def terms_of(self, row_ids: Sequence[int]) -> dict[int, str]:
-        """The terms of these passages' own words, in order, with a space between, as the full-text index has them."""
+        """The terms of these passages' own words, in order, with a space between; SENTENCE_BREAK between sentences."""
         rows = self._connection.execute(f"SELECT id, terms FROM passages WHERE id IN ({marks(row_ids)})", row_ids)
         return dict(rows.fetchall())
 
@@ -173,17 +210,53 @@ class Snapshot:
         )
         return dict.fromkeys(query_terms, 0) | dict(rows.fetchall())
 
-    def _match(self, query_terms: Sequence[str], only: str, values: Sequence[str | int], n: int) -> dict[int, float]:
-        if not query_terms or n == 0:
-            return {}
-        any_term = " OR ".join(f'"{term}"' for term in dict.fromkeys(query_terms))
-        weights = ", ".join(map(str, FTS_WEIGHTS))
+    def occurs(self, phrase: str) -> bool:
+        """Whether these terms stand side by side in any passage, its headings, or its paper's title."""
+        found = self._connection.execute(
+            "SELECT 1 FROM passages_fts WHERE passages_fts MATCH ? LIMIT 1", (f'"{phrase}"',)
+        ).fetchone()
+        return found is not None
+
+    def definitions(
+        self, short_terms: Sequence[str], long_terms: Sequence[str], paper_ids: Sequence[str]
+    ) -> list[Definition]:
+        """What papers define any of these short or long forms, in the words of most of them; most papers first.
+
+        Only of the papers named, where any are.
+        """
+        only = f"AND papers.paper_id IN ({marks(paper_ids)})" if paper_ids else ""
         rows = self._connection.execute(
-            f"SELECT rowid, -bm25(passages_fts, {weights}) AS score FROM passages_fts "
-            f"WHERE passages_fts MATCH ? AND {only} ORDER BY score DESC, rowid LIMIT ?",
-            (any_term, *values, n),
+            "SELECT short, long, short_terms, long_terms, count(DISTINCT paper) AS n, papers.paper_id, min(papers.id) "
+            "FROM abbreviations JOIN papers ON papers.id = paper "
+            f"WHERE (short_terms IN ({marks(short_terms)}) OR long_terms IN ({marks(long_terms)})) {only} "
+            "GROUP BY short_terms, long_terms ORDER BY n DESC, min(papers.id), number",
+            (*short_terms, *long_terms, *paper_ids),
         )
-        return dict(rows.fetchall())
+        return [Definition(*row[:-1]) for row in rows]
+
+    def rows_meaning_otherwise(self, row_ids: Sequence[int], short_terms: str, long_terms: str) -> set[int]:
+        """Those of these passages whose paper has the short form for something that begins with another word."""
+        first = long_terms.split(" ", 1)[0]
+        rows = self._connection.execute(
+            f"SELECT id FROM passages WHERE id IN ({marks(row_ids)}) "
+            "AND paper IN (SELECT paper FROM abbreviations WHERE short_terms = ?) "
+            "AND paper NOT IN (SELECT paper FROM abbreviations WHERE short_terms = ? AND long_terms || ' ' LIKE ?)",
+            (*row_ids, short_terms, short_terms, f"{first} %"),
+        )
+        return {row[0] for row in rows}
+
+    def aliases(self, name_terms: Sequence[str], paper_ids: Sequence[str]) -> list[Alias]:
+        """Other names of the things that the papers' records call by any of these, first paper first."""
+        only = f"AND papers.paper_id IN ({marks(paper_ids)})" if paper_ids else ""
+        rows = self._connection.execute(
+            "SELECT DISTINCT one.name_terms, other.name, other.name_terms, papers.paper_id "
+            "FROM aliases AS one JOIN aliases AS other ON other.paper = one.paper AND other.thing = one.thing "
+            "JOIN papers ON papers.id = one.paper "
+            f"WHERE one.name_terms IN ({marks(name_terms)}) AND other.name_terms <> one.name_terms {only} "
+            "ORDER BY papers.id, one.thing, other.name",
+            (*name_terms, *paper_ids),
+        )
+        return [Alias(*row) for row in rows]
 
     def passages(self, row_ids: Sequence[int]) -> list[StoredPassage]:
         """The passages of these rows, in the order asked for."""

@@ -22,15 +22,18 @@ from indexer.errors import (
     IndexMissingError,
     IndexNotWritableError,
 )
-from indexer.terms import TERMS_VERSION
+from indexer.terms import ACRONYM, TERMS_VERSION
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
 
 DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
+
+SENTENCE_BREAK = " . "
+"""Between the terms of two sentences of a passage. No term of the full-text index."""
 
 _BUSY_TIMEOUT_MS = 10_000
 
@@ -100,11 +103,36 @@ CREATE TABLE vectors (
     vector BLOB NOT NULL,
     sentences BLOB NOT NULL
 );
+CREATE TABLE abbreviations (
+    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    short TEXT NOT NULL,
+    long TEXT NOT NULL,
+    short_start INTEGER NOT NULL,
+    short_end INTEGER NOT NULL,
+    long_start INTEGER NOT NULL,
+    long_end INTEGER NOT NULL,
+    short_terms TEXT NOT NULL,
+    long_terms TEXT NOT NULL,
+    PRIMARY KEY (paper, number)
+) WITHOUT ROWID;
+CREATE INDEX abbreviations_short ON abbreviations (short_terms, long_terms);
+CREATE INDEX abbreviations_long ON abbreviations (long_terms, short_terms);
+CREATE TABLE aliases (
+    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
+    thing INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    identifier TEXT NOT NULL,
+    name_terms TEXT NOT NULL,
+    PRIMARY KEY (paper, thing, name)
+) WITHOUT ROWID;
+CREATE INDEX aliases_name ON aliases (name_terms);
 CREATE VIEW passage_terms AS
     SELECT passages.id AS id, papers.title_terms AS title, passages.heading_terms AS headings, passages.terms AS body
     FROM passages JOIN papers ON papers.id = passages.paper;
 CREATE VIRTUAL TABLE passages_fts USING fts5 (
-    title, headings, body, content='passage_terms', content_rowid='id', tokenize='unicode61 remove_diacritics 0'
+    title, headings, body, content='passage_terms', content_rowid='id',
+    tokenize="unicode61 remove_diacritics 0 tokenchars '{ACRONYM}'"
 );
 CREATE VIRTUAL TABLE passages_vocabulary USING fts5vocab (passages_fts, row);
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from indexer.errors import UsageError
 from indexer.papers import Role
 from indexer.plaintext import plain_text
-from indexer.terms import fold, terms
+from indexer.terms import fold, spellings, terms, variants
 
 _SECTION_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)*)\.?\s*")
 _WORD = re.compile(r"[^\W_]+")
@@ -66,19 +66,22 @@ def _in_section(section: str) -> tuple[str, list[str]]:
         )
     if len(words) > _MAX_SECTION_WORDS:
         raise UsageError(f"the section filter has {len(words):,} words, and {_MAX_SECTION_WORDS} are the most")
+    column = "instr(' ' || passages.heading_terms || ' ', ?)"
     return (
-        " AND ".join(["instr(' ' || passages.heading_terms || ' ', ?)"] * len(words)),
-        [f" {word} " for word in words],
+        " AND ".join([f"({column} OR {column})"] * len(words)),
+        [f" {each} " for word in words for each in variants(word)],  # a title's case is not the searcher's
     )
 
 
 def full_text_query(phrases: Sequence[str]) -> str:
-    """An FTS5 query for passages that may hold all the phrases, by their stemmed terms; none other can.
+    """An FTS5 query for passages that may hold all the phrases, word by word in any case; none other can.
 
     Empty where that rules out nothing: a phrase of stop words only has no terms.
     """
-    quoted = [f'"{" ".join(found)}"' for phrase in phrases if (found := terms(phrase))]
-    return f"body : ({' AND '.join(quoted)})" if quoted else ""
+    words = dict.fromkeys(word for phrase in phrases for word in _WORD.findall(fold(phrase)))
+    any_spelling = (" OR ".join(f'"{each}"' for each in found) for word in words if (found := spellings(word)))
+    all_words = " AND ".join(f"({each})" for each in any_spelling)
+    return f"body : ({all_words})" if all_words else ""
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:

@@ -7,13 +7,14 @@ import logging
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from filelock import FileLock, Timeout
 
+from indexer.chunking import sentence_texts
 from indexer.embedding import PassageVectors
 from indexer.errors import (
     IndexBusyError,
@@ -23,11 +24,22 @@ from indexer.errors import (
     IndexNotWritableError,
     LoccitError,
 )
-from indexer.papers import Marker, Paper, Passage
+from indexer.papers import Abbreviation, AliasGroup, Marker, Paper, Passage
 from indexer.store import dense
 from indexer.store.packing import pack
 from indexer.store.reader import Snapshot
-from indexer.store.schema import DATABASE, LOCK, VECTORS, Commit, Manifest, connect, create, damage_named, read_meta
+from indexer.store.schema import (
+    DATABASE,
+    LOCK,
+    SENTENCE_BREAK,
+    VECTORS,
+    Commit,
+    Manifest,
+    connect,
+    create,
+    damage_named,
+    read_meta,
+)
 from indexer.terms import terms
 
 _log = logging.getLogger(__name__)
@@ -71,6 +83,8 @@ class IndexWriter:
         passages: Sequence[Passage],
         vectors: Mapping[str, PassageVectors],
         left_out: Mapping[str, int],
+        abbreviations: Sequence[Abbreviation] = (),
+        aliases: Sequence[AliasGroup] = (),
     ) -> None:
         """Store a paper in place of any other with its id. `vectors` are by passage id; not every passage has one."""
         self._begin()
@@ -81,9 +95,16 @@ class IndexWriter:
                 f"INSERT INTO reference_entries VALUES ({', '.join('?' * 8)})",
                 [(key, n, e.key, e.text, e.doi, e.pmid, e.start, e.end) for n, e in enumerate(paper.references)],
             )
+            self._connection.executemany(
+                f"INSERT INTO abbreviations VALUES ({', '.join('?' * 10)})", _abbreviation_rows(key, abbreviations)
+            )
+            self._connection.executemany(
+                f"INSERT OR IGNORE INTO aliases VALUES ({', '.join('?' * 5)})", _alias_rows(key, aliases)
+            )
             markers, numbers = _markers_by_passage(paper, passages), _numbers_by_path(paper)
+            sentences = sentence_texts(paper, passages)
             for passage, inside in zip(passages, markers, strict=True):
-                row = _passage_row(passage, inside, numbers[passage.section])
+                row = _passage_row(passage, inside, numbers[passage.section], sentences[passage.passage_id])
                 row_id = self._insert("passages", {"paper": key, **row})
                 if passage.passage_id in vectors:
                     self._connection.execute(
@@ -301,6 +322,33 @@ def _paper_row(paper: Paper, origin: str, left_out: Mapping[str, int]) -> dict[s
     }
 
 
+def _abbreviation_rows(paper: int, abbreviations: Sequence[Abbreviation]) -> list[tuple[int | str, ...]]:
+    return [
+        (paper, n, *astuple(each), " ".join(terms(each.short)), " ".join(terms(each.long)))
+        for n, each in enumerate(abbreviations)
+    ]
+
+
+def _alias_rows(paper: int, aliases: Sequence[AliasGroup]) -> list[tuple[int | str, ...]]:
+    return [
+        (paper, thing, name, each.identifier, " ".join(terms(name)))
+        for thing, each in enumerate(aliases)
+        for name in each.names
+    ]
+
+
+def _passage_terms(passage: Passage, sentences: Sequence[str]) -> str:
+    """The terms of each sentence, marked off by a stop that the full-text index does not see.
+
+    What a table's embedded text says before its rows, its caption and header, counts as a sentence more.
+    """
+    found = [terms(sentence) for sentence in sentences]
+    if passage.kind == "table":
+        whole = terms(passage.embedded_text)
+        found.insert(0, whole[: len(whole) - sum(map(len, found))])
+    return SENTENCE_BREAK.join(" ".join(each) for each in found if each)
+
+
 def _markers_by_passage(paper: Paper, passages: Sequence[Passage]) -> list[list[Marker]]:
     """For each passage, the paper's markers that stand whole in it."""
     starts = [marker.start for marker in paper.markers]
@@ -320,7 +368,9 @@ def _numbers_by_path(paper: Paper) -> dict[tuple[str, ...], str]:
     return {paper.section_path(n): path for n, path in enumerate(numbers)}
 
 
-def _passage_row(passage: Passage, markers: Sequence[Marker], section_numbers: str) -> dict[str, str | int | None]:
+def _passage_row(
+    passage: Passage, markers: Sequence[Marker], section_numbers: str, sentences: Sequence[str]
+) -> dict[str, str | int | None]:
     return {
         "passage_id": passage.passage_id,
         "ordinal": passage.ordinal,
@@ -337,6 +387,6 @@ def _passage_row(passage: Passage, markers: Sequence[Marker], section_numbers: s
         "embedded_text": passage.embedded_text,
         "n_wordpieces": passage.n_wordpieces,
         "n_tokens": passage.n_tokens,
-        "heading_terms": " ".join(terms(" ".join(passage.section))),
-        "terms": " ".join(terms(passage.embedded_text)),
+        "heading_terms": " ".join(terms("\n".join(passage.section))),
+        "terms": _passage_terms(passage, sentences),
     }

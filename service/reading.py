@@ -1,0 +1,214 @@
+"""A question -> the ways in which it is read: as it is written, and with short forms and other names put in.
+
+What a short form stands for, the papers' own definitions say, by the most papers; what else a gene or chemical is
+called, their records' entity lists. Nothing is guessed: a name that no paper gives is read as it is written. Knows
+nothing of scores.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from indexer.store import Definition, Snapshot
+from indexer.terms import ACRONYM, terms, variants
+
+_MAX_TERMS = 8
+"""Of a name in a question."""
+_MAX_NAMES = 3
+"""Put in for one name of a question."""
+_AGREED = 0.5
+"""Share of the papers with a short form that take it for the same thing, before a question's short form means that."""
+_WORD = re.compile(r"\S+")
+_EDGES = " .,;:?!()[]{}\"'“”‘’"
+
+Slot = tuple[str, ...]
+"""What one word or name of a question may stand in a text as: each terms with a space between."""
+Reading = tuple[Slot, ...]
+"""A question in order, slot by slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A short form or name in a question, and what it was taken to mean."""
+
+    term: str
+    """As the question has it."""
+    expansion: str
+    source: str
+    """A paper that says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as it is searched for."""
+
+    embedded: tuple[str, ...]
+    """The texts whose mean vector stands for it."""
+    weights: Mapping[str, float]
+    """By what may stand for a slot: its inverse document frequency (Robertson & Zaragoza 2009), a phrase's that of its
+    rarest term."""
+    readings: tuple[Reading, ...]
+    """As it is written, and where names were put in, so as well. Each counts the same."""
+    expansions: tuple[Expansion, ...] = ()
+    abbreviated: tuple[Definition, ...] = ()
+    """Definitions by which the second reading has a short form for a long one. In a paper that has that short form for
+    another thing, it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What stands in a question from one term to another, by other names."""
+
+    start: int
+    end: int
+    names: Slot
+    shown: tuple[tuple[str, str], ...]
+    """Names and the papers that give them."""
+    abbreviates: Definition | None = None
+
+
+def read_question(
+    snapshot: Snapshot,
+    text: str,
+    paper_ids: Sequence[str] = (),
+    *,
+    abbreviations: bool = True,
+    aliases: bool = True,
+) -> Question:
+    """The question in its readings. With `paper_ids`, names mean what they mean in these papers."""
+    asked = terms(text)
+    frequency = snapshot.document_frequency(list(dict.fromkeys(each for term in asked for each in variants(term))))
+    known = [_likelier(term, frequency) for term in asked]
+    runs = {
+        (start, end): " ".join(known[start:end])
+        for start in range(len(known))
+        for end in range(start + 1, min(start + _MAX_TERMS, len(known)) + 1)
+    }
+    defined = snapshot.definitions(*_forms(runs), paper_ids) if abbreviations else []
+    meanings = _meanings(snapshot, defined, paper_ids)
+    found = [*_abbreviations(runs, defined, meanings), *(_aliases(snapshot, runs, paper_ids) if aliases else ())]
+    chosen = _without_overlap(each for each in found if not any(f" {n} " in f" {' '.join(known)} " for n in each.names))
+    written = tuple(_slot(term, frequency, meanings) for term in asked)
+    resolved: list[Slot] = []
+    at = 0
+    for name in chosen:
+        resolved += (*written[at : name.start], name.names)
+        at = name.end
+    resolved += written[at:]
+    readings = (written, tuple(resolved)) if chosen else (written,)
+    spoken = [shown for name in chosen if name.abbreviates is None for shown, _ in name.shown]
+    return Question(
+        embedded=(text, f"{text} ({', '.join(spoken)})") if spoken else (text,),
+        readings=readings,
+        weights=_weights(snapshot, readings),
+        expansions=tuple(
+            Expansion(_typed(text, asked, name), shown, source) for name in chosen for shown, source in name.shown
+        ),
+        abbreviated=tuple(name.abbreviates for name in chosen if name.abbreviates is not None),
+    )
+
+
+def _weights(snapshot: Snapshot, readings: Sequence[Reading]) -> dict[str, float]:
+    phrases = dict.fromkeys(phrase for reading in readings for slot in reading for phrase in slot)
+    frequency = snapshot.document_frequency(sorted({term for phrase in phrases for term in phrase.split()}))
+    n = snapshot.counts()["passages"]
+    weights = {term: math.log(1 + (n - df + 0.5) / (df + 0.5)) for term, df in frequency.items()}
+    return {phrase: max(weights[term] for term in phrase.split()) for phrase in phrases}
+
+
+def _likelier(term: str, frequency: Mapping[str, int]) -> str:
+    """The term as a word or as an acronym: a capitalised one as it is, another by what the papers have more of."""
+    word, acronym = variants(term)
+    return acronym if term == acronym or frequency[acronym] > frequency[word] or not frequency[word] else word
+
+
+def _slot(term: str, frequency: Mapping[str, int], meanings: Mapping[str, Definition]) -> Slot:
+    """What the term may stand in a text as: "AGEs" is never "age" where papers define it, "WNT" is also "Wnt"."""
+    word, acronym = variants(term)
+    if term == word:
+        return (word, acronym) if frequency[acronym] > frequency[word] else (word,)
+    if not frequency[acronym]:
+        return (word,)
+    return (acronym, word) if frequency[word] > frequency[acronym] and acronym not in meanings else (acronym,)
+
+
+def _forms(runs: Mapping[tuple[int, int], str]) -> tuple[list[str], list[str]]:
+    """What may be a short form in the question, and what a long one."""
+    distinct = list(dict.fromkeys(runs.values()))
+    return [run for run in distinct if ACRONYM in run], [run for run in distinct if " " in run]
+
+
+def _meanings(snapshot: Snapshot, defined: Sequence[Definition], paper_ids: Sequence[str]) -> dict[str, Definition]:
+    """Of each short form that the question has, or has the long form of: what most papers take it for.
+
+    None for one that papers do not agree on.
+    """
+    shorts = list(dict.fromkeys(each.short_terms for each in defined if ACRONYM in each.short_terms))
+    every = sorted(snapshot.definitions(shorts, (), paper_ids), key=lambda each: each.short_terms)
+    meanings: dict[str, Definition] = {}
+    for short_terms, group in groupby(every, key=lambda each: each.short_terms):
+        same = list(group)
+        alike = sum(each.n_papers for each in same if _first(each.long_terms) == _first(same[0].long_terms))
+        if alike >= _AGREED * sum(each.n_papers for each in same):
+            meanings[short_terms] = same[0]
+    return meanings
+
+
+def _abbreviations(
+    runs: Mapping[tuple[int, int], str], defined: Sequence[Definition], meanings: Mapping[str, Definition]
+) -> Iterator[_Name]:
+    """The question's short forms by their long ones, and its long forms by the short one that most papers have."""
+    for (start, end), run in runs.items():
+        if (meaning := meanings.get(run)) and meaning.long_terms:
+            yield _Name(start, end, (meaning.long_terms,), ((meaning.long, meaning.paper_id),))
+        short = next((each for each in defined if each.long_terms == run and _is_meant(each, meanings)), None)
+        if short is not None:
+            yield _Name(start, end, (short.short_terms,), ((short.short, short.paper_id),), short)
+
+
+def _is_meant(definition: Definition, meanings: Mapping[str, Definition]) -> bool:
+    """Whether most papers with that short form mean the same by it."""
+    meaning = meanings.get(definition.short_terms)
+    return meaning is not None and _first(meaning.long_terms) == _first(definition.long_terms)
+
+
+def _first(terms_: str) -> str:
+    """By their first words, meanings are told apart: `end products` of one paper are `endproducts` of another."""
+    return terms_.split(" ", 1)[0]
+
+
+def _aliases(snapshot: Snapshot, runs: Mapping[tuple[int, int], str], paper_ids: Sequence[str]) -> Iterator[_Name]:
+    """The question's names by the other names of the same thing that stand in any paper."""
+    found = snapshot.aliases(list(dict.fromkeys(runs.values())), paper_ids)
+    for (start, end), run in runs.items():
+        others = {each.name_terms: each for each in found if each.of_terms == run}
+        names = [each for name_terms, each in others.items() if snapshot.occurs(name_terms)][:_MAX_NAMES]
+        if names:
+            yield _Name(
+                start,
+                end,
+                tuple(each.name_terms for each in names),
+                tuple((each.name, each.paper_id) for each in names),
+            )
+
+
+def _without_overlap(names: Iterable[_Name]) -> list[_Name]:
+    """In order; of two that share a word, the longer one, else the first."""
+    chosen: list[_Name] = []
+    for name in sorted(names, key=lambda each: each.start - each.end):
+        if all(name.end <= other.start or other.end <= name.start for other in chosen):
+            chosen.append(name)
+    return sorted(chosen, key=lambda each: each.start)
+
+
+def _typed(text: str, asked: Sequence[str], name: _Name) -> str:
+    """The name as it stands in the question; its terms, where the words do not fall together with them."""
+    words = [(word, len(terms(word[0]))) for word in _WORD.finditer(text)]
+    owners = [word for word, n_terms in words for _ in range(n_terms)]
+    if len(owners) != len(asked):
+        return " ".join(asked[name.start : name.end]).replace(ACRONYM, "")
+    return text[owners[name.start].start() : owners[name.end - 1].end()].strip(_EDGES)
