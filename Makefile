@@ -7,7 +7,7 @@ PATHS ?= data
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev ask index serve test check golden clean
+.PHONY: help setup dev ask index serve test check eval golden clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -43,8 +43,11 @@ check: dev ## Lint, format check, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+eval: setup ## Score SETS (default: all) of LOCCIT_SHARED, else ../shared; indexes stay in .eval
+	@$(BIN)/python benchmarks/eval.py $(SETS)
+
 golden: dev ## Write the parser's golden files anew; review them with git diff
 	$(BIN)/python -m tests.golden.update
 
-clean: ## Remove the environment and the index
-	rm -rf $(VENV) .loccit
+clean: ## Remove the environment and the indexes
+	rm -rf $(VENV) .loccit .eval

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import hashlib
 import json
 import os
@@ -25,19 +24,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from beir import write_papers
+
 LOCCIT = str(Path(sys.executable).with_name("loccit"))
 SPAN_K, PAPER_K = 50, 100
 """What score.py asks for."""
+QUESTIONS = {"covidqa": "eval/covidqa", "qasper": "eval/qasper10", "scifact": "eval/scifact"}
+"""Each question set's folder, below the shared one."""
 
 
-def write_scifact(shared: Path, folder: Path) -> None:
-    """Each SciFact abstract as a Markdown paper of its own, named by its id."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with gzip.open(shared / "eval/scifact/corpus.jsonl.gz", "rt", encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            text = f"# {' '.join(row['title'].split())}\n\n## Abstract\n\n{' '.join(row['text'].split())}\n"
-            (folder / f"{row['_id']}.md").write_text(text, encoding="utf-8", newline="")
+def papers_of(name: str, shared: Path, work: Path) -> list[Path]:
+    """The folders with a question set's papers; SciFact's abstracts are written to `work` as papers."""
+    if name == "scifact":
+        write_papers(shared / QUESTIONS[name] / "corpus.jsonl.gz", work / "scifact")
+        return [work / "scifact"]
+    distractors = [shared / "papers/markdown"] if name == "covidqa" else []
+    return [shared / QUESTIONS[name] / "papers", *distractors]
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def score(shared: Path, url: str, what: str, **files: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure the sets named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="+", choices=["covidqa", "scifact", "qasper"])
+    parser.add_argument("sets", nargs="+", choices=list(QUESTIONS))
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("LOCCIT_SHARED", "../shared")))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "loccit-measure")
     parser.add_argument("--max-wordpieces", type=int, default=0)
@@ -114,28 +116,22 @@ def main() -> None:
     shared = args.shared.absolute()
     for name in args.sets:
         index = args.work / f"{name}-{args.max_wordpieces or 'default'}"
-        folders = {
-            "covidqa": [shared / "eval/covidqa/papers", shared / "papers/markdown"],
-            "qasper": [shared / "eval/qasper10/papers"],
-            "scifact": [args.work / "scifact"],
-        }[name]
-        if name == "scifact" and not folders[0].exists():
-            write_scifact(shared, folders[0])
+        folders = papers_of(name, shared, args.work)
         size = ["--max-wordpieces", str(args.max_wordpieces)] if args.max_wordpieces else []
         began = time.monotonic()
         subprocess.run([LOCCIT, "index", *map(str, folders), "--index", str(index), *size], check=False)
         result: dict[str, Any] = {"set": name, "index_s": round(time.monotonic() - began, 1)}
         with served(index) as url:
             if name == "scifact":
-                queries_file = shared / "eval/scifact/queries.jsonl"
-                qrels_file = shared / "eval/scifact/qrels.tsv"
+                queries_file = shared / QUESTIONS[name] / "queries.jsonl"
+                qrels_file = shared / QUESTIONS[name] / "qrels.tsv"
                 result |= score(shared, url, "papers", queries=queries_file, qrels=qrels_file)
                 with qrels_file.open(encoding="utf-8") as file:
                     judged = {row["query-id"] for row in csv.DictReader(file, delimiter="\t")}
                 rows = [json.loads(line) for line in queries_file.read_text(encoding="utf-8").splitlines()]
                 queries, k = [row["text"] for row in rows if row["_id"] in judged], PAPER_K
             else:
-                questions = shared / "eval" / {"covidqa": "covidqa", "qasper": "qasper10"}[name] / "questions.jsonl"
+                questions = shared / QUESTIONS[name] / "questions.jsonl"
                 result |= score(shared, url, "spans", questions=questions)
                 rows = [json.loads(line) for line in questions.read_text(encoding="utf-8").split("\n") if line]
                 queries, k = [row["question"] for row in rows], SPAN_K

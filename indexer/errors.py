@@ -5,7 +5,7 @@
     │   └── ConfigError       a setting is unknown or does not fit      exit 2, HTTP 500
     ├── NotFoundError         no such paper or passage                  exit 4, HTTP 404
     ├── SourceError           a paper's file cannot be used             exit 1, HTTP 422
-    ├── ModelError            the embedding model cannot be used        exit 1, HTTP 500
+    ├── ModelError            a model cannot be used                    exit 1, HTTP 500
     └── IndexStateError       the index cannot serve                    exit 3, HTTP 503
         ├── IndexMissingError     there is none at that place
         ├── IndexMismatchError    made with another model, schema or configuration
@@ -62,7 +62,7 @@ class SourceError(LoccitError):
 
 
 class ModelError(LoccitError):
-    """The embedding model is missing, is not the one it should be, or does not load."""
+    """A model is missing, is not the one or the kind it should be, or does not load."""
 
     slug = "model-unavailable"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from io import TextIOWrapper
@@ -113,6 +113,14 @@ _SYNTAX_HELP = (
     'In it: "required phrase", -excluded, section:methods, year:2018..2020, paper:PAPER_ID. '
     "Put -- before one that begins with a dash."
 )
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        parser=_text,
+        help="Rank the best passages again with this cross-encoder: a folder or hub name (default: none).",
+    ),
+]
 
 
 @app.callback()
@@ -185,14 +193,15 @@ def ask(
     include: Include = None,
     phrase: Phrase = None,
     exclude: Exclude = None,
+    rerank: Rerank = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question with the papers' own sentences. Each comes with the exact place where it stands."""
-    settings = load_settings(index=index, k=k)
+    settings = load_settings(index=index, k=k, rerank=rerank)
     from service.library import DEFAULT_ASK_K
 
     filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
-    with _opened(settings) as library:
+    with _opened(settings, settings.rerank) as library:
         with terminal.working("reading"):
             answer = library.ask(question, k=DEFAULT_ASK_K if settings.k is None else settings.k, filters=filters)
         if as_json:
@@ -223,15 +232,16 @@ def search(
     cursor: Annotated[
         str, typer.Option(metavar="CURSOR", help="Go on after an earlier search, with the cursor that it gave.")
     ] = "",
+    rerank: Rerank = None,
     as_json: Json = False,
 ) -> None:
     """Find the passages that fit a query best."""
-    settings = load_settings(index=index, k=k)
+    settings = load_settings(index=index, k=k, rerank=rerank)
     from service.query import DEFAULT_K, Query
 
     filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
     request = Query(query, DEFAULT_K if settings.k is None else settings.k, filters, max_tokens, cursor)
-    with _opened(settings) as library:
+    with _opened(settings, settings.rerank) as library:
         with terminal.working("reading"):
             reply = library.search(request)
         if as_json:
@@ -335,17 +345,18 @@ def eval_command(
     index: Index = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Also without each part of the ranking.")] = False,
     run: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rankings to FILE, as a TREC run.")] = None,
+    rerank: Rerank = None,
     as_json: Json = False,
 ) -> None:
     """Score the index on question sets whose answers are known. The index must hold their papers."""
-    settings = load_settings(index=index)
+    settings = load_settings(index=index, rerank=rerank)
     from service.evaluate import Evaluations, evaluate, load_questions
 
     if run is not None and len(sets) > 1:
         raise UsageError(f"--run takes the rankings of one question set, and {len(sets)} are named")
     loaded = [load_questions(folder) for folder in sets]
     lines: list[str] = []
-    with _opened(settings) as library, terminal.working("asking"):
+    with _opened(settings, settings.rerank) as library, terminal.working("asking"):
         done = [
             each for questions in loaded for each in evaluate(library, questions, ablate=ablate, on_run=lines.append)
         ]
@@ -362,12 +373,13 @@ def serve(
     index: Index = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on; 0 for a free one (default: 8000).")] = None,
+    rerank: Rerank = None,
 ) -> None:
     """Serve the index over HTTP until stopped with Ctrl-C."""
-    settings = load_settings(index=index, host=host, port=port)
+    settings = load_settings(index=index, host=host, port=port, rerank=rerank)
     from service import api
 
-    with _opened(settings) as library, api.bind(settings.host, settings.port) as listener:
+    with _opened(settings, settings.rerank) as library, api.bind(settings.host, settings.port) as listener:
         with terminal.working("loading the model"):
             library.warm()
         terminal.note(f"serving {settings.index} at {api.url(listener)} (OpenAPI: /openapi.json); Ctrl-C stops")
@@ -375,10 +387,11 @@ def serve(
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Library]:
+def _opened(settings: Settings, rerank: str = "") -> Iterator[Library]:
     from service.library import Library
 
-    library = Library.open(settings.index)
+    with terminal.working("loading the re-ranker") if rerank else nullcontext():
+        library = Library.open(settings.index, rerank=rerank)
     try:
         yield library
     finally:

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """What `index` embeds with: the bundled model, a local folder, or a hub name."""
     max_wordpieces: int = BuildConfig().max_wordpieces
     """The size that `index` aims for in a passage, in the embedder's tokens."""
+    rerank: str = ""
+    """The cross-encoder that ranks the best passages again, a local folder or a hub name; empty for none."""
     host: str = "127.0.0.1"
     """Where `serve` listens."""
     port: int = Field(8000, ge=0, le=65535)

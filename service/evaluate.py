@@ -3,7 +3,7 @@
 Two layouts are read. A *span set* is `questions.jsonl`: each line has `question`, `paper_id`, and either `start` and
 `end` or `evidence: [{start, end, section?}]`, code-point offsets into that paper's file. A *judged set* is BEIR's:
 `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`), papers named by their id or their file's stem. The index must
-hold the papers. Knows nothing of the command line.
+hold the papers; `benchmarks/beir.py` makes them of BEIR's corpus. Knows nothing of the command line.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ def evaluate(
     `on_run` hears the full ranking as lines of a TREC run file.
     """
     rankings = {"full": Ranking()} | (PARTS if ablate else {})
+    if ablate and library.reranker:
+        rankings["without re-ranking"] = Ranking(rerank=False)
     evaluations: list[Evaluation] = []
     for name, ranking in rankings.items():
         rows: list[dict[str, float]] = []

@@ -9,13 +9,14 @@ from pathlib import Path
 from threading import Lock
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
-from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
+from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, UsageError
 from indexer.papers import BlockKind, Reference, Role, Sentence
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import N_JUDGED, Candidate, Kind, Quote, Status, choose, judge
 from service.cite import Citation, cite, cite_sentence
 from service.query import MAX_K, Filters, Query
 from service.reading import Expansion, Question, read_question
+from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
 from service.search import Ranking, Scored, best_sentences, coverage, rank, sentence_scores
 
 DEFAULT_ASK_K = 8
@@ -42,6 +43,8 @@ class Scores:
     """BM25."""
     sentence: float
     """Cosine similarity of query and the passage's nearest sentence."""
+    rerank: float | None
+    """What the cross-encoder says of query and passage, 0 to 1; null where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Hit:
 
     rank: int
     score: float
+    """0 to 1, falling with the rank; comparable within one search only. With a re-ranker, what it read stands at 0.5 or
+    more by what it said, and the rest below."""
     scores: Scores
     passage_id: str
     text: str
@@ -184,16 +189,31 @@ class Info:
 class Library:
     """An open index. Safe to use from several threads; each call sees one generation."""
 
-    def __init__(self, reader: IndexReader, load: Callable[[str], Embedder]) -> None:
+    def __init__(self, reader: IndexReader, load: Callable[[str], Embedder], reranker: Reranker | None = None) -> None:
         self._reader = reader
         self._load = load
+        self._reranker = reranker
         self._loading = Lock()
         self._embedder: Embedder | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, load: Callable[[str], Embedder] | None = None) -> Library:
-        """Open the index in `folder`. The model is loaded at the first question. Raises IndexStateError."""
-        return cls(IndexReader(folder), load or (lambda name: load_embedder(name, threads=1)))
+    def open(cls, folder: Path, *, load: Callable[[str], Embedder] | None = None, rerank: str = "") -> Library:
+        """Open the index in `folder`. The model is loaded at the first question, the cross-encoder `rerank` now.
+
+        Raises IndexStateError, and ModelError for that cross-encoder.
+        """
+        reader = IndexReader(folder)
+        try:
+            reranker = load_reranker(rerank, threads=1) if rerank else None
+        except ModelError:
+            reader.close()
+            raise
+        return cls(reader, load or (lambda name: load_embedder(name, threads=1)), reranker)
+
+    @property
+    def reranker(self) -> str:
+        """The name of the cross-encoder that ranks again; empty where there is none."""
+        return self._reranker.name if self._reranker is not None else ""
 
     def warm(self) -> None:
         """Load the model now. Raises ModelError, IndexMismatchError."""
@@ -205,7 +225,8 @@ class Library:
         began = time.perf_counter()
         with self._reader.snapshot() as snapshot:
             embedder = self._model(snapshot)
-            offset = query.offset(snapshot.generation)
+            reranker = self.reranker if ranking.rerank else ""
+            offset = query.offset(snapshot.generation, reranker)
             question = _read(snapshot, query, ranking)
             scored = self._rank(snapshot, embedder, query, question, offset + query.k + 1, ranking)
             page = scored[offset : offset + query.k]
@@ -221,7 +242,7 @@ class Library:
                 took_ms=_ms_since(began),
                 expansions=question.expansions,
                 hits=hits,
-                next_cursor=query.next_cursor(end, snapshot.generation) if more else None,
+                next_cursor=query.next_cursor(end, snapshot.generation, reranker) if more else None,
             )
 
     def ask(self, question: str, *, k: int = DEFAULT_ASK_K, filters: Filters | None = None) -> Answer:
@@ -331,7 +352,14 @@ class Library:
         self, snapshot: Snapshot, embedder: Embedder, query: Query, question: Question, k: int, ranking: Ranking
     ) -> list[Scored]:
         vector = mean_vector([embedder.encode_query(text) for text in question.embedded])
-        return rank(snapshot, question, vector, k, query.selection, ranking)
+        if self._reranker is None or not ranking.rerank:
+            return rank(snapshot, question, vector, k, query.selection, ranking)
+        # The same passages are read again whatever the page, so that the pages of a search join up.
+        best = rank(snapshot, question, vector, N_RERANKED, query.selection, ranking)
+        rest = rank(snapshot, question, vector, k, query.selection, ranking) if k > N_RERANKED else []
+        # As the embedder read them: without citation markers, a table's rows with its caption and header.
+        texts = [each.passage.embedded_text for each in snapshot.passages([each.row_id for each in best])]
+        return rerank(self._reranker, query.question, best, texts, rest)[:k]
 
 
 def _read(snapshot: Snapshot, query: Query, ranking: Ranking) -> Question:
@@ -376,7 +404,7 @@ def _hits(
             Hit(
                 rank=n,
                 score=round(each.score, 6),
-                scores=Scores(round(each.dense, 6), round(each.lexical, 6), round(max(each.sentences, default=0.0), 6)),
+                scores=_scores(each),
                 passage_id=passage.passage_id,
                 text=passage.text,
                 highlights=tuple(Highlight(one.start - passage.start, one.end - passage.start) for one in best),
@@ -384,6 +412,15 @@ def _hits(
             )
         )
     return tuple(hits)
+
+
+def _scores(scored: Scored) -> Scores:
+    return Scores(
+        dense=round(scored.dense, 6),
+        lexical=round(scored.lexical, 6),
+        sentence=round(max(scored.sentences, default=0.0), 6),
+        rerank=None if scored.rerank is None else round(scored.rerank, 6),
+    )
 
 
 def _candidates(found: Sequence[StoredPassage], scores: Sequence[Sequence[float]]) -> list[Candidate]:

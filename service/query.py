@@ -103,30 +103,32 @@ class Query:
         object.__setattr__(self, "question", parsed.question)
         object.__setattr__(self, "selection", _merged(self.filters, parsed).selection())
 
-    def next_cursor(self, offset: int, generation: int) -> str:
-        """A cursor that goes on from `offset` in this query's ranking at that generation."""
-        raw = json.dumps([offset, generation, self._digest()], separators=(",", ":"))
+    def next_cursor(self, offset: int, generation: int, reranker: str = "") -> str:
+        """A cursor that goes on from `offset` in this query's ranking at that generation, by that re-ranker."""
+        raw = json.dumps([offset, generation, self._digest(reranker)], separators=(",", ":"))
         return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
-    def offset(self, generation: int) -> int:
-        """Where this query's page begins. Raises UsageError for a cursor of another query or generation."""
+    def offset(self, generation: int, reranker: str = "") -> int:
+        """Where this query's page begins. Raises UsageError for a cursor of another query, generation or re-ranker."""
         if not self.cursor:
             return 0
         try:
             padded = self.cursor + "=" * (-len(self.cursor) % 4)
             offset, of_generation, digest = json.loads(base64.urlsafe_b64decode(padded.encode()))
-            known = digest == self._digest() and offset in _OFFSETS
+            known = digest == self._digest(reranker) and offset in _OFFSETS
         except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
             raise UsageError("the cursor cannot be read: pass next_cursor as it came, or leave it out") from error
         if not known:
-            raise UsageError("the cursor belongs to another query: repeat the query that it came from, or leave it out")
+            raise UsageError(
+                "the cursor belongs to another query or re-ranker: repeat the search that it came from, or leave it out"
+            )
         if of_generation != generation:
             raise UsageError("the index has changed since that cursor was made: start again without it")
         return int(offset)
 
-    def _digest(self) -> str:
+    def _digest(self, reranker: str) -> str:
         same = replace(self, cursor="", k=1, max_tokens=0)
-        return hashlib.sha256(repr(same).encode()).hexdigest()[:12]
+        return hashlib.sha256(f"{same!r}{reranker}".encode()).hexdigest()[:12]
 
 
 def _merged(filters: Filters, parsed: Parsed) -> Filters:

@@ -54,6 +54,8 @@ class Ranking:
     coverage_weight: float = COVERAGE_WEIGHT
     abbreviations: bool = True
     aliases: bool = True
+    rerank: bool = True
+    """Whether the re-ranker reads the best again, where there is one."""
 
 
 PARTS = {
@@ -74,13 +76,15 @@ class Scored:
 
     row_id: int
     score: float
-    """Fused, between 0 and 1; comparable within one ranking only."""
+    """Fused or the re-ranker's, between 0 and 1; comparable within one ranking only."""
     dense: float
     """Cosine similarity of passage and query; 0 for a passage without a vector."""
     sentences: tuple[float, ...]
     """Cosine similarity of each of its sentences; empty for a passage without vectors."""
     lexical: float
     """BM25 of the query's terms, and of its pairs of neighbouring terms; 0 where none occurs."""
+    rerank: float | None = None
+    """What the re-ranker said, between 0 and 1; None where it was not asked."""
 
 
 def rank(

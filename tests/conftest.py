@@ -30,8 +30,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def embedder() -> Embedder:
-    """The default model, loaded once."""
-    return load_embedder(DEFAULT_MODEL)
+    """The default model, loaded once; on one thread, as a library has it."""
+    return load_embedder(DEFAULT_MODEL, threads=1)
 
 
 @pytest.fixture(scope="session")

