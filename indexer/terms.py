@@ -29,7 +29,9 @@ _GREEK = {
     ),
     "ς": "sigma",
 }
+_LETTERS = {name: letter for letter, name in _GREEK.items() if letter != "ς"}
 _GREEK_NAMES = str.maketrans({form: f" {name} " for letter, name in _GREEK.items() for form in letter + letter.upper()})
+_GREEK_WORD = re.compile(rf"[-\s]*(?:\b({'|'.join(_GREEK.values())})\b|([{''.join(_GREEK)}]))[-\s]*", re.IGNORECASE)
 _TERM = re.compile(r"[^\W_]+")
 
 ACRONYM = "^"
@@ -79,6 +81,23 @@ def variants(term: str) -> tuple[str, str]:
     """A query's term as a word and as an acronym: `age` and `^age` for either."""
     bare = term.removeprefix(ACRONYM)
     return bare, ACRONYM + bare
+
+
+def greek_spellings(text: str) -> tuple[str, ...]:
+    """The text with its Greek letters by name, and as letters; the text itself where it has neither.
+
+    However they were written, and joined to the words about them, the spellings are the same.
+    """
+    if not _GREEK_WORD.search(text):
+        return (text,)
+
+    def name(match: re.Match[str]) -> str:
+        return f" {match[1].lower() if match[1] else _GREEK[match[2].lower()]} "
+
+    def letter(match: re.Match[str]) -> str:
+        return f" {match[2].lower() if match[2] else _LETTERS[match[1].lower()]} "
+
+    return tuple(" ".join(_GREEK_WORD.sub(spell, text).split()) for spell in (name, letter))
 
 
 def spellings(word: str) -> list[str]:

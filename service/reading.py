@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from indexer.store import Definition, Snapshot
-from indexer.terms import ACRONYM, terms, variants
+from indexer.terms import ACRONYM, greek_spellings, terms, variants
 
 _MAX_TERMS = 8
 """Of a name in a question."""
@@ -23,6 +23,7 @@ _MAX_NAMES = 3
 _AGREED = 0.5
 """Share of the papers with a short form that take it for the same thing, before a question's short form means that."""
 _WORD = re.compile(r"\S+")
+_NUMBER = re.compile(r"\d{1,3}")
 _EDGES = " .,;:?!()[]{}\"'“”‘’"
 
 Slot = tuple[str, ...]
@@ -68,7 +69,20 @@ class _Name:
     names: Slot
     shown: tuple[tuple[str, str], ...]
     """Names and the papers that give them."""
+    embedded: str = ""
+    """The name that says most to a model, when the question has another."""
     abbreviates: Definition | None = None
+
+    def joined(self, other: _Name) -> _Name:
+        """This name's other names, and those that another source has for it."""
+        return _Name(
+            self.start,
+            self.end,
+            tuple(dict.fromkeys((*self.names, *other.names))),
+            (*self.shown, *other.shown),
+            self.embedded or other.embedded,
+            self.abbreviates or other.abbreviates,
+        )
 
 
 def read_question(
@@ -90,23 +104,23 @@ def read_question(
     }
     defined = snapshot.definitions(*_forms(runs), paper_ids) if abbreviations else []
     meanings = _meanings(snapshot, defined, paper_ids)
-    found = [*_abbreviations(runs, defined, meanings), *(_aliases(snapshot, runs, paper_ids) if aliases else ())]
-    chosen = _without_overlap(each for each in found if not any(f" {n} " in f" {' '.join(known)} " for n in each.names))
-    written = tuple(_slot(term, frequency, meanings) for term in asked)
-    resolved: list[Slot] = []
-    at = 0
-    for name in chosen:
-        resolved += (*written[at : name.start], name.names)
-        at = name.end
-    resolved += written[at:]
-    readings = (written, tuple(resolved)) if chosen else (written,)
-    spoken = [shown for name in chosen if name.abbreviates is None for shown, _ in name.shown]
+    whole = f" {' '.join(known)} "
+    found: dict[tuple[int, int], _Name] = {}
+    for name in (*_abbreviations(runs, defined, meanings), *(_aliases(snapshot, runs, paper_ids) if aliases else ())):
+        if not any(f" {each} " in whole for each in name.names):  # else the question says both itself
+            place = (name.start, name.end)
+            found[place] = found[place].joined(name) if place in found else name
+    chosen = _without_overlap(found.values())
+    slots = list(_slots(asked, known, frequency, meanings))
+    written = tuple(slot for _, slot in slots)
+    readings = (written, _resolved(slots, chosen)) if chosen else (written,)
+    places = _places(text, len(asked))
     return Question(
-        embedded=(text, f"{text} ({', '.join(spoken)})") if spoken else (text,),
-        readings=readings,
+        embedded=_embedded(text, frequency, known, [(name, places(name)) for name in chosen]),
         weights=_weights(snapshot, readings),
+        readings=readings,
         expansions=tuple(
-            Expansion(_typed(text, asked, name), shown, source) for name in chosen for shown, source in name.shown
+            Expansion(text[slice(*places(name))], shown, source) for name in chosen for shown, source in name.shown
         ),
         abbreviated=tuple(name.abbreviates for name in chosen if name.abbreviates is not None),
     )
@@ -134,6 +148,26 @@ def _slot(term: str, frequency: Mapping[str, int], meanings: Mapping[str, Defini
     if not frequency[acronym]:
         return (word,)
     return (acronym, word) if frequency[word] > frequency[acronym] and acronym not in meanings else (acronym,)
+
+
+def _slots(
+    asked: Sequence[str], known: Sequence[str], frequency: Mapping[str, int], meanings: Mapping[str, Definition]
+) -> Iterator[tuple[int, Slot]]:
+    """The question's slots, each with the place of its first term. `IL-6` is one: a 6 elsewhere says nothing of it."""
+    at = 0
+    while at < len(asked):
+        slot = _slot(asked[at], frequency, meanings)
+        numbered = known[at].startswith(ACRONYM) and at + 1 < len(asked) and _NUMBER.fullmatch(asked[at + 1])
+        yield at, tuple(f"{each} {asked[at + 1]}" for each in slot) if numbered else slot
+        at += 2 if numbered else 1
+
+
+def _resolved(slots: Sequence[tuple[int, Slot]], names: Sequence[_Name]) -> Reading:
+    """The slots with names put in for those that begin inside one."""
+    begins = {at: name for name in names for at in range(name.start, name.end)}
+    return tuple(
+        begins[at].names if at in begins else slot for at, slot in slots if at not in begins or at == begins[at].start
+    )
 
 
 def _forms(runs: Mapping[tuple[int, int], str]) -> tuple[list[str], list[str]]:
@@ -164,10 +198,10 @@ def _abbreviations(
     """The question's short forms by their long ones, and its long forms by the short one that most papers have."""
     for (start, end), run in runs.items():
         if (meaning := meanings.get(run)) and meaning.long_terms:
-            yield _Name(start, end, (meaning.long_terms,), ((meaning.long, meaning.paper_id),))
+            yield _Name(start, end, (meaning.long_terms,), ((meaning.long, meaning.paper_id),), meaning.long)
         short = next((each for each in defined if each.long_terms == run and _is_meant(each, meanings)), None)
         if short is not None:
-            yield _Name(start, end, (short.short_terms,), ((short.short, short.paper_id),), short)
+            yield _Name(start, end, (short.short_terms,), ((short.short, short.paper_id),), "", short)
 
 
 def _is_meant(definition: Definition, meanings: Mapping[str, Definition]) -> bool:
@@ -186,14 +220,20 @@ def _aliases(snapshot: Snapshot, runs: Mapping[tuple[int, int], str], paper_ids:
     found = snapshot.aliases(list(dict.fromkeys(runs.values())), paper_ids)
     for (start, end), run in runs.items():
         others = {each.name_terms: each for each in found if each.of_terms == run}
-        names = [each for name_terms, each in others.items() if snapshot.occurs(name_terms)][:_MAX_NAMES]
-        if names:
+        names = [each for name_terms, each in others.items() if snapshot.occurs(name_terms)]
+        # `CTNNB` occurs wherever `CTNNB1` does
+        names = [each for each in names if not any(_is_part(each.name_terms, other.name_terms) for other in names)]
+        if names := names[:_MAX_NAMES]:
             yield _Name(
                 start,
                 end,
                 tuple(each.name_terms for each in names),
                 tuple((each.name, each.paper_id) for each in names),
             )
+
+
+def _is_part(one: str, other: str) -> bool:
+    return one != other and f" {one} " in f" {other} "
 
 
 def _without_overlap(names: Iterable[_Name]) -> list[_Name]:
@@ -205,10 +245,33 @@ def _without_overlap(names: Iterable[_Name]) -> list[_Name]:
     return sorted(chosen, key=lambda each: each.start)
 
 
-def _typed(text: str, asked: Sequence[str], name: _Name) -> str:
-    """The name as it stands in the question; its terms, where the words do not fall together with them."""
-    words = [(word, len(terms(word[0]))) for word in _WORD.finditer(text)]
-    owners = [word for word, n_terms in words for _ in range(n_terms)]
-    if len(owners) != len(asked):
-        return " ".join(asked[name.start : name.end]).replace(ACRONYM, "")
-    return text[owners[name.start].start() : owners[name.end - 1].end()].strip(_EDGES)
+def _places(text: str, n_terms: int) -> Callable[[_Name], tuple[int, int]]:
+    """Where in the text a name stands; the whole text, where words and terms do not fall together."""
+    owners = [word for word in _WORD.finditer(text) for _ in terms(word[0])]
+
+    def place(name: _Name) -> tuple[int, int]:
+        if len(owners) != n_terms:
+            return 0, len(text)
+        start, end = owners[name.start].start(), owners[name.end - 1].end()
+        typed = text[start:end]
+        return start + len(typed) - len(typed.lstrip(_EDGES)), start + len(typed.rstrip(_EDGES))
+
+    return place
+
+
+def _embedded(
+    text: str, frequency: Mapping[str, int], known: Sequence[str], names: Sequence[tuple[_Name, tuple[int, int]]]
+) -> tuple[str, ...]:
+    """The question as it is written and with names put in, each in both spellings of its Greek letters.
+
+    A model reads "AGEs" as "ages": an acronym that looks like a commoner word is embedded by its name alone.
+    """
+    named = text
+    collides = False
+    for name, (start, end) in reversed(names):
+        if name.embedded:
+            named = f"{named[:start]}{name.embedded}{named[end:]}"
+            word, acronym = variants(known[name.start])
+            collides |= name.end - name.start == 1 and 0 < frequency[acronym] < frequency[word]
+    texts = (named,) if collides else dict.fromkeys((text, named))
+    return tuple(dict.fromkeys(spelling for each in texts for spelling in greek_spellings(each)))

@@ -97,6 +97,8 @@ class Alias:
     """The name that was asked for."""
     name: str
     name_terms: str
+    is_better: bool
+    """Whether the record's paper would sooner use it than the one asked for."""
     paper_id: str
 
 
@@ -249,14 +251,17 @@ class Snapshot:
         """Other names of the things that the papers' records call by any of these, first paper first."""
         only = f"AND papers.paper_id IN ({marks(paper_ids)})" if paper_ids else ""
         rows = self._connection.execute(
-            "SELECT DISTINCT one.name_terms, other.name, other.name_terms, papers.paper_id "
+            "SELECT one.name_terms, other.name, other.name_terms, other.number < one.number, papers.paper_id "
             "FROM aliases AS one JOIN aliases AS other ON other.paper = one.paper AND other.thing = one.thing "
             "JOIN papers ON papers.id = one.paper "
             f"WHERE one.name_terms IN ({marks(name_terms)}) AND other.name_terms <> one.name_terms {only} "
-            "ORDER BY papers.id, one.thing, other.name",
+            "ORDER BY papers.id, one.thing, other.number",
             (*name_terms, *paper_ids),
         )
-        return [Alias(*row) for row in rows]
+        return [
+            Alias(of_terms, name, name_terms, bool(is_better), paper_id)
+            for of_terms, name, name_terms, is_better, paper_id in rows
+        ]
 
     def passages(self, row_ids: Sequence[int]) -> list[StoredPassage]:
         """The passages of these rows, in the order asked for."""

@@ -121,10 +121,11 @@ CREATE INDEX abbreviations_long ON abbreviations (long_terms, short_terms);
 CREATE TABLE aliases (
     paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
     thing INTEGER NOT NULL,
+    number INTEGER NOT NULL,
     name TEXT NOT NULL,
     identifier TEXT NOT NULL,
     name_terms TEXT NOT NULL,
-    PRIMARY KEY (paper, thing, name)
+    PRIMARY KEY (paper, thing, number)
 ) WITHOUT ROWID;
 CREATE INDEX aliases_name ON aliases (name_terms);
 CREATE VIEW passage_terms AS

@@ -99,7 +99,7 @@ class IndexWriter:
                 f"INSERT INTO abbreviations VALUES ({', '.join('?' * 10)})", _abbreviation_rows(key, abbreviations)
             )
             self._connection.executemany(
-                f"INSERT OR IGNORE INTO aliases VALUES ({', '.join('?' * 5)})", _alias_rows(key, aliases)
+                f"INSERT INTO aliases VALUES ({', '.join('?' * 6)})", _alias_rows(key, aliases)
             )
             markers, numbers = _markers_by_passage(paper, passages), _numbers_by_path(paper)
             sentences = sentence_texts(paper, passages)
@@ -331,9 +331,9 @@ def _abbreviation_rows(paper: int, abbreviations: Sequence[Abbreviation]) -> lis
 
 def _alias_rows(paper: int, aliases: Sequence[AliasGroup]) -> list[tuple[int | str, ...]]:
     return [
-        (paper, thing, name, each.identifier, " ".join(terms(name)))
+        (paper, thing, n, name, each.identifier, " ".join(terms(name)))
         for thing, each in enumerate(aliases)
-        for name in each.names
+        for n, name in enumerate(each.names)
     ]
 
 
