@@ -233,7 +233,7 @@ class Library:
             found = snapshot.passages([each.row_id for each in page])
             n_fit = _within(found, query.max_tokens)
             page, found = page[:n_fit], found[:n_fit]
-            hits = _hits(snapshot, page, found, sentence_scores(page, question, found), offset)
+            hits = _hits(snapshot, page, found, sentence_scores(page, found), offset)
             end = offset + n_fit
             more = n_fit > 0 and len(scored) > end
             return SearchReply(
@@ -254,7 +254,7 @@ class Library:
             asked = _read(snapshot, query, _DEFAULT_RANKING)
             page = self._rank(snapshot, embedder, query, asked, k, _DEFAULT_RANKING)
             found = snapshot.passages([each.row_id for each in page])
-            scores = sentence_scores(page, asked, found)
+            scores = sentence_scores(page, found)
             hits = _hits(snapshot, page, found, scores, 0)
             confidence = max((each.dense for each in page), default=0.0)
             spoken_of = coverage(asked, found[:N_JUDGED])
@@ -293,7 +293,7 @@ class Library:
             rows = snapshot.papers(after=cursor, limit=limit + 1)
             page = tuple(_summary(row) for row in rows[:limit])
             more = page[-1].paper_id if len(rows) > limit else None
-            return PaperList(page, snapshot.counts()["papers"], more)
+            return PaperList(page, snapshot.n_papers(), more)
 
     def paper(self, paper_id: str) -> PaperReply:
         """One paper's record and outline. Raises NotFoundError."""
@@ -332,7 +332,7 @@ class Library:
 
     def _model(self, snapshot: Snapshot) -> Embedder:
         """The embedder that the snapshot's vectors were made with."""
-        if not snapshot.counts()["papers"]:
+        if not snapshot.n_papers():
             raise IndexMissingError(
                 f"the index in {self._reader.folder} holds no papers yet: run `loccit index PATH...` to add some"
             )

@@ -129,7 +129,7 @@ def read_question(
 def _weights(snapshot: Snapshot, readings: Sequence[Reading]) -> dict[str, float]:
     phrases = dict.fromkeys(phrase for reading in readings for slot in reading for phrase in slot)
     frequency = snapshot.document_frequency(sorted({term for phrase in phrases for term in phrase.split()}))
-    n = snapshot.counts()["passages"]
+    n = snapshot.n_passages()
     weights = {term: math.log(1 + (n - df + 0.5) / (df + 0.5)) for term, df in frequency.items()}
     return {phrase: max(weights[term] for term in phrase.split()) for phrase in phrases}
 

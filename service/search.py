@@ -83,6 +83,8 @@ class Scored:
     """Cosine similarity of each of its sentences; empty for a passage without vectors."""
     lexical: float
     """BM25 of the query's terms, and of its pairs of neighbouring terms; 0 where none occurs."""
+    words: tuple[float, ...]
+    """The share of the query that each of its sentences speaks of; of a table, also its caption and header, last."""
     rerank: float | None = None
     """What the re-ranker said, between 0 and 1; None where it was not asked."""
 
@@ -99,11 +101,11 @@ def rank(
     matches = [snapshot.lexical(_phrases([reading]), selected) for reading in question.readings]
     candidates = sorted(dense.keys() | {row_id for ids, scores in matches for row_id in _best(ids, scores, n)})
     dense |= snapshot.dense_of(vector, [row_id for row_id in candidates if row_id not in dense])
-    words = {row_id: _padded(found) for row_id, found in snapshot.terms_of(candidates).items()}
-    n_passages = snapshot.counts()["passages"]
+    words = {row_id: padded(found) for row_id, found in snapshot.terms_of(candidates).items()}
+    n_passages = snapshot.n_passages()
     by_reading: list[dict[int, float]] = []
-    for reading, (ids, scores) in zip(question.readings, matches, strict=True):
-        found = _scores_of(candidates, ids, scores)
+    for reading, match in zip(question.readings, matches, strict=True):
+        found = _scores_of(candidates, *match)
         for row_id, score in pair_scores(reading, words, n_passages).items():
             found[row_id] = found.get(row_id, 0.0) + ranking.pair_weight * score
         by_reading.append(found)
@@ -118,13 +120,15 @@ def rank(
     share = ranking.sentence_share
     near = {row_id: (1 - share) * dense[row_id] + share * max(sentences[row_id]) for row_id in dense}
     fused = fuse(near, lexical, ranking.dense_weight)
-    if ranking.coverage_weight:
-        of_question = shares(question)
-        for row_id, score in fused.items():
-            spoken = max(spoken_of(of_question, f" {each} ") for each in words[row_id].split(_PADDED_BREAK))
-            fused[row_id] = (score + ranking.coverage_weight * spoken) / (1 + ranking.coverage_weight)
-    best = sorted(fused, key=lambda row_id: (-fused[row_id], row_id))[:k]
-    return [Scored(i, fused[i], dense.get(i, 0.0), tuple(sentences.get(i, ())), lexical.get(i, 0.0)) for i in best]
+    of_question = shares(question)
+    spoken = {row_id: spoken_of(of_question, words[row_id]) for row_id in fused}
+    weight = ranking.coverage_weight
+    scores = {row_id: (score + weight * max(spoken[row_id])) / (1 + weight) for row_id, score in fused.items()}
+    best = sorted(scores, key=lambda row_id: (-scores[row_id], row_id))[:k]
+    return [
+        Scored(i, scores[i], dense.get(i, 0.0), tuple(sentences.get(i, ())), lexical.get(i, 0.0), tuple(spoken[i]))
+        for i in best
+    ]
 
 
 def fuse(near: Mapping[int, float], lexical: Mapping[int, float], dense_weight: float) -> dict[int, float]:
@@ -140,29 +144,30 @@ def fuse(near: Mapping[int, float], lexical: Mapping[int, float], dense_weight: 
     }
 
 
-def sentence_scores(
-    scored: Sequence[Scored], question: Question, passages: Sequence[StoredPassage]
-) -> list[list[float]]:
+def sentence_scores(scored: Sequence[Scored], passages: Sequence[StoredPassage]) -> list[list[float]]:
     """For each passage, each sentence's score: half its cosine similarity to the query, half its words; 0 to 1."""
     return [
-        [(max(0.0, cosine) + word) / 2 for cosine, word in zip_longest(each.sentences, words, fillvalue=0.0)]
-        for each, words in zip(scored, word_scores(question, passages), strict=True)
+        [
+            (max(0.0, cosine) + word) / 2
+            for cosine, word in zip_longest(each.sentences, each.words[: len(stored.passage.sentences)], fillvalue=0.0)
+        ]
+        for each, stored in zip(scored, passages, strict=True)
     ]
 
 
 def pair_scores(reading: Reading, passages: Mapping[int, str], n_passages: int) -> dict[int, float]:
     """BM25 (k1 1.2, b 0.75) of the reading's pairs of neighbouring terms in these passages, where they stand together.
 
-    `passages` are the candidates' terms by row id, padded (`_padded`); `n_passages` is the index's size. A pair's
+    `passages` are the candidates' terms by row id, padded; `n_passages` is the index's size. A pair's
     document frequency is counted among the candidates: a passage that holds two of the query's words side by side is
     seldom not one. Passages without a pair are left out.
     """
-    lengths = {row_id: found.count(_GAP) + 1 - found.count(_PADDED_BREAK) for row_id, found in passages.items()}
+    lengths = {row_id: len(found.split()) for row_id, found in passages.items()}
     mean = sum(lengths.values()) / max(len(lengths), 1)
     pairs = (pair for slots in pairwise(reading) for pair in product(*slots))
     scores: dict[int, float] = {}
     for one, other in dict.fromkeys(pairs):
-        wanted = _padded(f"{one} {other}")
+        wanted = padded(f"{one} {other}")
         counts = {row_id: n for row_id, found in passages.items() if (n := found.count(wanted))}
         weight = math.log(1 + (n_passages - len(counts) + 0.5) / (len(counts) + 0.5))
         for row_id, n in counts.items():
@@ -177,18 +182,19 @@ def shares(question: Question) -> Shares:
     for reading in question.readings:
         weights = {slot: max(question.weights[each] for each in slot) for slot in dict.fromkeys(reading)}
         total = sum(weights.values()) or 1.0
-        found.append(tuple((tuple(map(_padded, slot)), weight / total) for slot, weight in weights.items()))
+        found.append(tuple((tuple(map(padded, slot)), weight / total) for slot, weight in weights.items()))
     return tuple(found)
 
 
-def spoken_of(of_question: Shares, words: str) -> float:
-    """The share of the question that these words speak of, in the reading that suits them; 0 to 1.
-
-    `words` are terms, padded (`_padded`).
-    """
-    return max(
-        sum(share for slot, share in reading if any(phrase in words for phrase in slot)) for reading in of_question
-    )
+def spoken_of(of_question: Shares, words: str) -> list[float]:
+    """For each line of padded terms, the share of the question that it speaks of, in the reading that suits it."""
+    lines = words.split(SENTENCE_BREAK)
+    best = [0.0] * len(lines)
+    for reading in of_question:
+        present = [(slot, share) for slot, share in reading if any(phrase in words for phrase in slot)]
+        for n, line in enumerate(lines):
+            best[n] = max(best[n], sum(share for slot, share in present if any(phrase in line for phrase in slot)))
+    return best
 
 
 def coverage(question: Question, passages: Sequence[StoredPassage]) -> float:
@@ -196,18 +202,9 @@ def coverage(question: Question, passages: Sequence[StoredPassage]) -> float:
 
     A passage speaks of what stands in its words, the headings above it, and its paper's title.
     """
-    of_question = shares(question)
     texts = ("\n".join((each.paper.title, *each.passage.section, each.passage.text)) for each in passages)
-    return max((spoken_of(of_question, _padded(" ".join(terms(text)))) for text in texts), default=0.0)
-
-
-def word_scores(question: Question, passages: Sequence[StoredPassage]) -> list[list[float]]:
-    """For each passage, the share of the question that each of its sentences speaks of; 0 to 1."""
-    of_question = shares(question)
-    return [
-        [spoken_of(of_question, _padded(" ".join(terms(sentence)))) for sentence in _sentences(each)]
-        for each in passages
-    ]
+    words = padded(SENTENCE_BREAK.join(" ".join(terms(text)) for text in texts))
+    return max(spoken_of(shares(question), words))
 
 
 def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sentence]:
@@ -220,20 +217,12 @@ def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sente
     return [stored.passage.sentences[i] for i in sorted(marked)]
 
 
-def _sentences(stored: StoredPassage) -> list[str]:
-    passage = stored.passage
-    return [passage.text[each.start - passage.start : each.end - passage.start] for each in passage.sentences]
+def padded(found: str) -> str:
+    """Terms with two spaces between and one about them, so that no two share one: a phrase is counted as a text.
 
-
-_GAP = "  "
-
-
-def _padded(found: str) -> str:
-    """Terms with two spaces between and about them, so that no two share one: a phrase is found and counted as text."""
-    return f" {found.replace(' ', _GAP)} "
-
-
-_PADDED_BREAK = SENTENCE_BREAK.replace(" ", _GAP)
+    Lines, a sentence each, stay lines: no phrase crosses them.
+    """
+    return f" {found.replace(' ', '  ').replace(SENTENCE_BREAK, f' {SENTENCE_BREAK} ')} "
 
 
 def _phrases(readings: Iterable[Reading]) -> list[str]:

@@ -18,12 +18,16 @@ from service.search import (
     DENSE_WEIGHT,
     PAIR_WEIGHT,
     Ranking,
+    Scored,
     best_sentences,
     coverage,
     fuse,
+    padded,
     pair_scores,
     rank,
-    word_scores,
+    sentence_scores,
+    shares,
+    spoken_of,
 )
 from tests.fakes import WordEmbedder
 from tests.test_store import WORDS, write_papers
@@ -59,14 +63,14 @@ def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> Non
             question = read_question(snapshot, text)
             ids, scores = snapshot.lexical(terms(text), None)
             lexical = dict(zip(ids.tolist(), scores.tolist(), strict=True))
-            padded = {row_id: _padded(found) for row_id, found in snapshot.terms_of(sorted(body)).items()}
-            for row_id, score in pair_scores(question.readings[0], padded, len(rows)).items():
+            words = {row_id: padded(found) for row_id, found in snapshot.terms_of(sorted(body)).items()}
+            for row_id, score in pair_scores(question.readings[0], words, len(rows)).items():
                 lexical[row_id] = lexical.get(row_id, 0.0) + PAIR_WEIGHT * score
             total = sum(question.weights.values())
             spoken = {
                 row_id: max(
                     sum(question.weights[term] for term in set(terms(text)) & set(sentence.split())) / total
-                    for sentence in snapshot.terms_of([row_id])[row_id].split(" . ")
+                    for sentence in snapshot.terms_of([row_id])[row_id].split("\n")
                 )
                 for row_id in body
             }
@@ -81,19 +85,15 @@ def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> Non
     reader.close()
 
 
-def _padded(found: str) -> str:
-    return f" {found} ".replace(" ", "  ")[1:-1]
-
-
 def _reading(*slots: str) -> Reading:
     return tuple(tuple(slot.split("|")) for slot in slots)
 
 
 def test_pairs_by_hand() -> None:
     passages = {
-        1: _padded("bone qualiti bone qualiti . fall rise"),
-        2: _padded("qualiti bone . age"),
-        3: _padded("bone age bone"),
+        1: padded("bone qualiti bone qualiti\nfall rise"),
+        2: padded("qualiti bone\nage"),
+        3: padded("bone age bone"),
     }
     scores = pair_scores(_reading("age", "bone", "qualiti"), passages, 100)
     rare = math.log(1 + (100 - 1 + 0.5) / 1.5)
@@ -108,8 +108,8 @@ def test_pairs_by_hand() -> None:
     )
     assert pair_scores(_reading("bone"), passages, 100) == {}  # passage 2 has both words of a pair, the other way round
     assert pair_scores(_reading("bone", "age"), {}, 0) == {}
-    assert pair_scores(_reading("bone", "rise|fall rise"), {1: _padded("bone fall rise")}, 9).keys() == {1}
-    assert pair_scores(_reading("rise", "age"), {1: _padded("rise . age")}, 9) == {}  # another sentence begins
+    assert pair_scores(_reading("bone", "rise|fall rise"), {1: padded("bone fall rise")}, 9).keys() == {1}
+    assert pair_scores(_reading("rise", "age"), {1: padded("rise\nage")}, 9) == {}  # another sentence begins
 
 
 def _marked(stored: StoredPassage, scores: list[float]) -> list[str]:
@@ -128,15 +128,27 @@ def test_best_sentences(tmp_path: Path) -> None:
     reader = IndexReader(tmp_path / "index")
     with reader.snapshot() as snapshot:
         found = snapshot.passages_of("a")
-        scores = word_scores(read_question(snapshot, "does sugar harm bone?"), found)
-        sugar = bone = harm = math.log(1 + (2 - 1 + 0.5) / 1.5)  # each in one of two passages
-        total = sugar + bone + harm
-        assert scores == [pytest.approx([bone / total, sugar / total, 1.0]), [0.0]]
+        words = [padded(found) for found in snapshot.terms_of([each.row_id for each in found]).values()]
+        scores = [spoken_of(shares(read_question(snapshot, "does sugar harm bone?")), each) for each in words]
+        assert scores == [pytest.approx([1 / 3, 1 / 3, 1.0]), [0.0]]  # each word is in one of two passages
         assert _marked(found[0], scores[0]) == ["Sugar harms bone."]
         assert _marked(found[0], [0.9, 0.1, 1.0]) == ["Bone is hard.", "Sugar harms bone."]
         assert _marked(found[0], [0.9, 0.95, 1.0]) == ["Sugar is sweet.", "Sugar harms bone."]
         assert best_sentences(found[1], scores[1]) == []
         assert all(isinstance(each, Sentence) for each in found[0].passage.sentences)
+    reader.close()
+
+
+def test_a_sentence_scores_by_its_cosine_and_its_words(reader: IndexReader) -> None:
+    with reader.snapshot() as snapshot:
+        stored = snapshot.passages_of("PMC7000")[0]
+    n = len(stored.passage.sentences)
+    cosines = (0.8, *(-0.2,) * (n - 1))
+    scored = [Scored(1, 0.5, 0.5, cosines, 3.0, (*(0.5,) * n, 1.0)), Scored(2, 0.5, 0.0, (), 3.0, (*(0.25,) * n, 1.0))]
+    assert sentence_scores(scored, [stored, stored]) == [
+        pytest.approx([0.65, *[0.25] * (n - 1)]),
+        pytest.approx([0.125] * n),
+    ]
     reader.close()
 
 

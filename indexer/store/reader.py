@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError
@@ -113,8 +114,18 @@ class Snapshot:
         self.generation = generation
         self.manifest = manifest
 
+    def n_papers(self) -> int:
+        """The number of papers."""
+        (n,) = self._connection.execute("SELECT count(*) FROM papers").fetchone()
+        return int(n)
+
+    def n_passages(self) -> int:
+        """The number of passages."""
+        (n,) = self._connection.execute("SELECT count(*) FROM passages").fetchone()
+        return int(n)
+
     def counts(self) -> dict[str, int]:
-        """Numbers of papers, passages and vectors."""
+        """Numbers of papers, passages and vectors. To count the vectors' rows takes a while: not for every search."""
         query = "SELECT (SELECT count(*) FROM papers), (SELECT count(*) FROM passages), (SELECT count(*) FROM vectors)"
         n_papers, n_passages, n_vectors = self._connection.execute(query).fetchone()
         return {"papers": n_papers, "passages": n_passages, "vectors": n_vectors}
@@ -188,20 +199,20 @@ class Snapshot:
         ).fetchall()
         ids = np.array([row[0] for row in rows], dtype=np.int64)
         scores = np.array([row[1] for row in rows], dtype=np.float64)
-        wanted = np.isin(ids, self._bodies(ids) if selected is None else selected)
+        wanted = self._are_bodies(ids) if selected is None else _are_in(ids, selected)
         return ids[wanted], scores[wanted]
 
-    def _bodies(self, ids: Ids) -> Ids:
-        """Those of these rows that are papers' bodies: all that have a vector, and those that say so."""
-        others = np.setdiff1d(ids, self._vectors.ids)
+    def _are_bodies(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Which of these rows are of papers' bodies: all that have a vector, and those that say so."""
+        bodies = _are_in(ids, self._vectors.ids)
         rows = self._connection.execute(
-            "SELECT id FROM passages WHERE id IN (SELECT value FROM json_each(?)) AND role = 'body'",
-            (json.dumps(others.tolist()),),
+            "SELECT id FROM passages WHERE id IN (SELECT value FROM json_each(?)) AND role = 'body' ORDER BY id",
+            (json.dumps(ids[~bodies].tolist()),),
         )
-        return np.concatenate((self._vectors.ids, np.array([row[0] for row in rows], dtype=np.int64)))
+        return bodies | _are_in(ids, np.array([row[0] for row in rows], dtype=np.int64))
 
     def terms_of(self, row_ids: Sequence[int]) -> dict[int, str]:
-        """The terms of these passages' own words, in order, with a space between; SENTENCE_BREAK between sentences."""
+        """The terms of these passages' own words, in order, with a space between; a sentence a line."""
         rows = self._connection.execute(f"SELECT id, terms FROM passages WHERE id IN ({marks(row_ids)})", row_ids)
         return dict(rows.fetchall())
 
@@ -362,6 +373,14 @@ class Snapshot:
             values,
         )
         return [_passage(row) for row in rows]
+
+
+def _are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
+    """Which of the ids are among the others."""
+    if not len(ascending):
+        return np.zeros(len(ids), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
+    return np.asarray(ascending[places] == ids)
 
 
 class IndexReader:

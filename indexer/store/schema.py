@@ -32,8 +32,8 @@ DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
 
-SENTENCE_BREAK = " . "
-"""Between the terms of two sentences of a passage. No term of the full-text index."""
+SENTENCE_BREAK = "\n"
+"""Between the terms of two sentences of a passage."""
 
 _BUSY_TIMEOUT_MS = 10_000
 

@@ -338,15 +338,12 @@ def _alias_rows(paper: int, aliases: Sequence[AliasGroup]) -> list[tuple[int | s
 
 
 def _passage_terms(passage: Passage, sentences: Sequence[str]) -> str:
-    """The terms of each sentence, marked off by a stop that the full-text index does not see.
-
-    What a table's embedded text says before its rows, its caption and header, counts as a sentence more.
-    """
+    """The terms of each sentence in its line; last of a table, those of the caption and header that it is read with."""
     found = [terms(sentence) for sentence in sentences]
     if passage.kind == "table":
         whole = terms(passage.embedded_text)
-        found.insert(0, whole[: len(whole) - sum(map(len, found))])
-    return SENTENCE_BREAK.join(" ".join(each) for each in found if each)
+        found.append(whole[: len(whole) - sum(map(len, found))])
+    return SENTENCE_BREAK.join(map(" ".join, found))
 
 
 def _markers_by_passage(paper: Paper, passages: Sequence[Passage]) -> list[list[Marker]]:
