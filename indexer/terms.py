@@ -92,10 +92,10 @@ def greek_spellings(text: str) -> tuple[str, ...]:
         return (text,)
 
     def name(match: re.Match[str]) -> str:
-        return f" {match[1].lower() if match[1] else _GREEK[match[2].lower()]} "
+        return f" {match[1].lower() if match[1] else _GREEK[match[2].casefold()]} "
 
     def letter(match: re.Match[str]) -> str:
-        return f" {match[2].lower() if match[2] else _LETTERS[match[1].lower()]} "
+        return f" {match[2].casefold() if match[2] else _LETTERS[match[1].lower()]} "
 
     return tuple(" ".join(_GREEK_WORD.sub(spell, text).split()) for spell in (name, letter))
 

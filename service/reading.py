@@ -224,12 +224,9 @@ def _aliases(snapshot: Snapshot, runs: Mapping[tuple[int, int], str], paper_ids:
         # `CTNNB` occurs wherever `CTNNB1` does
         names = [each for each in names if not any(_is_part(each.name_terms, other.name_terms) for other in names)]
         if names := names[:_MAX_NAMES]:
-            yield _Name(
-                start,
-                end,
-                tuple(each.name_terms for each in names),
-                tuple((each.name, each.paper_id) for each in names),
-            )
+            shown = tuple((each.name, each.paper_id) for each in names)
+            better = next((each.name for each in names if each.is_better), "")
+            yield _Name(start, end, tuple(each.name_terms for each in names), shown, better)
 
 
 def _is_part(one: str, other: str) -> bool:
