@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PassageView,
         SearchReply,
     )
+    from service.reading import Expansion
 
 _MAX_WIDTH = 100
 """Columns; longer lines are hard to read."""
@@ -162,6 +163,7 @@ def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> N
 def show_answer(answer: Answer) -> None:
     """The quotes that answer, then the passages that they stand in."""
     console = _console()
+    _note_expansions(answer.expansions)
     if answer.status == "not_found":
         nearest = " The nearest passages:" if answer.hits else ""
         _print(console, f"These papers do not seem to say.{nearest}", "bold")
@@ -180,7 +182,14 @@ def show_answer(answer: Answer) -> None:
 
 def show_hits(reply: SearchReply) -> None:
     """The passages found."""
+    _note_expansions(reply.expansions)
     _show_hits(_console(), reply.hits)
+
+
+def _note_expansions(expansions: Sequence[Expansion]) -> None:
+    """What short forms and names in the question were taken to mean too, and by which paper."""
+    for each in expansions:
+        note(f"{clean(each.term)}: also {clean(each.expansion)} (by {clean(each.source)})")
 
 
 def show_passage(reply: PassageReply) -> None:
