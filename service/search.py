@@ -24,7 +24,7 @@ DENSE_WEIGHT = 0.6
 """Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
 SENTENCE_SHARE = 0.5
 """Share of the best sentence's cosine in the dense score; the whole passage's has the rest."""
-PAIR_WEIGHT = 0.4
+PAIR_WEIGHT = 0.45
 """What a pair of neighbouring words counts beside the words alone. Measured: docs/decisions/0002-ranking.md."""
 COVERAGE_WEIGHT = 0.05
 """What a sentence that speaks of the whole query counts beside the mix. Measured: docs/decisions/0002-ranking.md."""
