@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 Q ?= how do AGEs affect bone quality?
 PATHS ?= data
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev ask index serve test check eval golden clean
+.PHONY: help setup dev ask index serve test check eval peers golden clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -16,6 +17,11 @@ $(VENV)/.setup: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "loccit needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(PEERS)/.peers: benchmarks/peers/requirements.txt pyproject.toml constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers/requirements.txt --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.setup
@@ -49,5 +55,7 @@ eval: setup ## Score SETS (default: all) of LOCCIT_SHARED, else ../shared; index
 golden: dev ## Write the parser's golden files anew; review them with git diff
 	$(BIN)/python -m tests.golden.update
 
-clean: ## Remove the environment and the indexes
-	rm -rf $(VENV) .loccit .eval
+peers: $(PEERS)/.peers ## The environment of benchmarks/peers, in .venv-peers
+
+clean: ## Remove the environments and the indexes
+	rm -rf $(VENV) $(PEERS) .loccit .eval
