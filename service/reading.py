@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -111,16 +111,18 @@ def read_question(
             place = (name.start, name.end)
             found[place] = found[place].joined(name) if place in found else name
     chosen = _without_overlap(found.values())
-    slots = list(_slots(asked, known, frequency, meanings))
+    slots = list(_slots(asked, known, frequency, frozenset(each.short_terms for each in defined)))
     written = tuple(slot for _, slot in slots)
-    readings = (written, _resolved(slots, chosen)) if chosen else (written,)
+    readings = (written, tuple(_resolved(slots, chosen, asked))) if chosen else (written,)
     places = _places(text, len(asked))
     return Question(
         embedded=_embedded(text, frequency, known, [(name, places(name)) for name in chosen]),
         weights=_weights(snapshot, readings),
         readings=readings,
         expansions=tuple(
-            Expansion(text[slice(*places(name))], shown, source) for name in chosen for shown, source in name.shown
+            dict.fromkeys(
+                Expansion(text[slice(*places(name))], shown, source) for name in chosen for shown, source in name.shown
+            )
         ),
         abbreviated=tuple(name.abbreviates for name in chosen if name.abbreviates is not None),
     )
@@ -140,34 +142,43 @@ def _likelier(term: str, frequency: Mapping[str, int]) -> str:
     return acronym if term == acronym or frequency[acronym] > frequency[word] or not frequency[word] else word
 
 
-def _slot(term: str, frequency: Mapping[str, int], meanings: Mapping[str, Definition]) -> Slot:
+def _slot(term: str, frequency: Mapping[str, int], defined: Set[str]) -> Slot:
     """What the term may stand in a text as: "AGEs" is never "age" where papers define it, "WNT" is also "Wnt"."""
     word, acronym = variants(term)
     if term == word:
         return (word, acronym) if frequency[acronym] > frequency[word] else (word,)
     if not frequency[acronym]:
         return (word,)
-    return (acronym, word) if frequency[word] > frequency[acronym] and acronym not in meanings else (acronym,)
+    return (acronym, word) if frequency[word] > frequency[acronym] and acronym not in defined else (acronym,)
 
 
 def _slots(
-    asked: Sequence[str], known: Sequence[str], frequency: Mapping[str, int], meanings: Mapping[str, Definition]
-) -> Iterator[tuple[int, Slot]]:
-    """The question's slots, each with the place of its first term. `IL-6` is one: a 6 elsewhere says nothing of it."""
+    asked: Sequence[str], known: Sequence[str], frequency: Mapping[str, int], defined: Set[str]
+) -> Iterator[tuple[range, Slot]]:
+    """The question's slots, each with the places of its terms. `IL-6` is one: a 6 elsewhere says nothing of it."""
     at = 0
     while at < len(asked):
-        slot = _slot(asked[at], frequency, meanings)
-        numbered = known[at].startswith(ACRONYM) and at + 1 < len(asked) and _NUMBER.fullmatch(asked[at + 1])
-        yield at, tuple(f"{each} {asked[at + 1]}" for each in slot) if numbered else slot
-        at += 2 if numbered else 1
+        slot = _slot(asked[at], frequency, defined)
+        if known[at].startswith(ACRONYM) and at + 1 < len(asked) and _NUMBER.fullmatch(asked[at + 1]):
+            yield range(at, at + 2), tuple(f"{each} {asked[at + 1]}" for each in slot)
+            at += 2
+        else:
+            yield range(at, at + 1), slot
+            at += 1
 
 
-def _resolved(slots: Sequence[tuple[int, Slot]], names: Sequence[_Name]) -> Reading:
-    """The slots with names put in for those that begin inside one."""
-    begins = {at: name for name in names for at in range(name.start, name.end)}
-    return tuple(
-        begins[at].names if at in begins else slot for at, slot in slots if at not in begins or at == begins[at].start
-    )
+def _resolved(slots: Iterable[tuple[range, Slot]], names: Iterable[_Name], asked: Sequence[str]) -> Iterator[Slot]:
+    """The slots with names put in where they stand."""
+    owners = {at: name for name in names for at in range(name.start, name.end)}
+    for places, slot in slots:
+        if not any(at in owners for at in places):
+            yield slot
+            continue
+        for at in places:
+            if at not in owners:
+                yield (asked[at],)
+            elif at == owners[at].start:
+                yield owners[at].names
 
 
 def _forms(runs: Mapping[tuple[int, int], str]) -> tuple[list[str], list[str]]:
@@ -196,11 +207,14 @@ def _abbreviations(
     runs: Mapping[tuple[int, int], str], defined: Sequence[Definition], meanings: Mapping[str, Definition]
 ) -> Iterator[_Name]:
     """The question's short forms by their long ones, and its long forms by the short one that most papers have."""
+    meant: dict[str, Definition] = {}
+    for each in defined:
+        if _is_meant(each, meanings):
+            meant.setdefault(each.long_terms, each)
     for (start, end), run in runs.items():
         if (meaning := meanings.get(run)) and meaning.long_terms:
             yield _Name(start, end, (meaning.long_terms,), ((meaning.long, meaning.paper_id),), meaning.long)
-        short = next((each for each in defined if each.long_terms == run and _is_meant(each, meanings)), None)
-        if short is not None:
+        if " " in run and (short := meant.get(run)):
             yield _Name(start, end, (short.short_terms,), ((short.short, short.paper_id),), "", short)
 
 

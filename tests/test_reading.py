@@ -182,6 +182,14 @@ def test_a_numbered_acronym_is_one_slot(reader: IndexReader) -> None:
         assert read(reader, text).readings[0][0][-1] == "^tnfsf 11"
 
 
+def test_a_number_stays_when_the_letters_before_it_are_named(reader: IndexReader) -> None:
+    question = read(reader, "AGE-2 in bone")
+    assert question.readings == (
+        (("^age 2",), ("bone",)),
+        (("advanc glycat end product",), ("2",), ("bone",)),
+    )
+
+
 def test_parts_can_be_left_out(reader: IndexReader) -> None:
     with reader.snapshot() as snapshot:
         assert len(read_question(snapshot, "AGEs and RANKL").expansions) == 2
