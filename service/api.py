@@ -21,16 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.errors import LoccitError, UsageError
 from service.config import version
-from service.library import (
-    DEFAULT_ASK_K,
-    MAX_CONTEXT,
-    Answer,
-    Library,
-    PaperList,
-    PaperReply,
-    PassageReply,
-    SearchReply,
-)
+from service.library import DEFAULT_ASK_K, MAX_CONTEXT, Library
 from service.problems import install, problem_of, responses
 from service.query import (
     DEFAULT_K,
@@ -41,6 +32,13 @@ from service.query import (
     MAX_REPLY_TOKENS,
     Filters,
     Query,
+)
+from service.replies import (
+    Answer,
+    PaperList,
+    PaperReply,
+    PassageReply,
+    SearchReply,
 )
 
 MAX_BODY_BYTES = 1_000_000

@@ -21,8 +21,9 @@ from service import terminal
 from service.config import Settings, load_settings, version
 
 if TYPE_CHECKING:
-    from service.library import Library, PaperReply, PassageReply
+    from service.library import Library
     from service.query import Filters
+    from service.replies import PaperReply, PassageReply
 
 EXIT_FAILED_FILES = 1
 EXIT_NOTHING_FOUND = NotFoundError.exit_code
@@ -264,7 +265,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a passage, or a paper's record and outline."""
-    from service.library import PaperReply
+    from service.replies import PaperReply
 
     with _opened(load_settings(index=index)) as library:
         reply = _passage_or_paper(library, id_, context)
@@ -279,7 +280,7 @@ def show(
 @app.command()
 def papers(index: Index = None, as_json: Json = False) -> None:
     """List the papers in the index."""
-    from service.library import PaperList
+    from service.replies import PaperList
 
     with _opened(load_settings(index=index)) as library:
         page = library.papers()

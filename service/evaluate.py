@@ -20,8 +20,9 @@ import numpy as np
 
 from indexer.errors import UsageError
 from indexer.papers import Span
-from service.library import Hit, Library
+from service.library import Library
 from service.query import Query
+from service.replies import Hit
 from service.search import PARTS, Ranking
 
 SPAN_K, JUDGED_K = 50, 100

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, UsageError
-from indexer.papers import BlockKind, Reference, Role, Sentence
+from indexer.papers import Reference, Sentence
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
-from service.answer import N_JUDGED, Candidate, Kind, Quote, Status, choose, judge
-from service.cite import Citation, cite, cite_sentence
+from service.answer import N_JUDGED, Candidate, Quote, choose, judge
+from service.cite import cite, cite_sentence
 from service.query import MAX_K, Filters, Query
-from service.reading import Expansion, Question, read_question
+from service.reading import Question, read_question
+from service.replies import (
+    Answer,
+    Highlight,
+    Hit,
+    Info,
+    PaperList,
+    PaperReply,
+    PaperSummary,
+    PassageReply,
+    PassageView,
+    Scores,
+    SearchReply,
+    SectionView,
+)
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
 from service.search import Ranking, Scored, best_sentences, coverage, rank, sentence_scores
 
@@ -23,167 +36,6 @@ DEFAULT_ASK_K = 8
 _DEFAULT_RANKING = Ranking()
 MAX_CONTEXT = 20
 """Passages on either side that may be asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Highlight:
-    """Offsets into a passage's `text`."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The parts of a hit's score. Higher is better."""
-
-    dense: float
-    """Cosine similarity of query and passage."""
-    lexical: float
-    """BM25."""
-    sentence: float
-    """Cosine similarity of query and the passage's nearest sentence."""
-    rerank: float | None
-    """What the cross-encoder says of query and passage, 0 to 1; null where it was not asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A passage found, and where it stands."""
-
-    rank: int
-    score: float
-    """0 to 1, falling with the rank; comparable within one search only. With a re-ranker, what it read stands at 0.5 or
-    more by what it said, and the rest below."""
-    scores: Scores
-    passage_id: str
-    text: str
-    highlights: tuple[Highlight, ...]
-    citation: Citation
-
-
-@dataclass(frozen=True, slots=True)
-class SearchReply:
-    """What a search found."""
-
-    query: str
-    generation: int
-    took_ms: float
-    expansions: tuple[Expansion, ...]
-    hits: tuple[Hit, ...]
-    next_cursor: str | None
-    """Pass it back with the same query for the hits that follow; None after the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the papers say to a question."""
-
-    question: str
-    status: Status
-    confidence: float
-    """Cosine similarity of question and best passage, 0 to 1. Not a probability."""
-    kind: Kind
-    text: str
-    """The quotes, each with its number."""
-    quotes: tuple[Quote, ...]
-    hits: tuple[Hit, ...]
-    expansions: tuple[Expansion, ...]
-    generation: int
-    took_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class PassageView:
-    """A passage read on its own, not found by a query."""
-
-    passage_id: str
-    text: str
-    kind: BlockKind
-    role: Role
-    n_tokens: int
-    citation: Citation
-
-
-@dataclass(frozen=True, slots=True)
-class PassageReply:
-    """A passage and its neighbours in the paper."""
-
-    passage: PassageView
-    before: tuple[PassageView, ...]
-    after: tuple[PassageView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SectionView:
-    """A node of a paper's section tree."""
-
-    title: str
-    number: str
-    level: int
-    start: int
-    role: Role
-
-
-@dataclass(frozen=True, slots=True)
-class PaperSummary:
-    """A paper, as a list shows it."""
-
-    paper_id: str
-    title: str
-    authors: tuple[str, ...]
-    year: int | None
-    journal: str
-    date: str
-    doi: str
-    pmcid: str
-    pmid: str
-    licence: str
-    url: str
-    source: str
-    source_sha256: str
-    n_passages: int
-    body_omitted: str
-    """Where the full text can be had, when the file says that its body was left out; else empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class PaperList:
-    """A page of papers, in the order of their ids."""
-
-    papers: tuple[PaperSummary, ...]
-    total: int
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PaperReply:
-    """One paper: its record, section tree, passages' ids, and what stands in no passage."""
-
-    paper: PaperSummary
-    sections: tuple[SectionView, ...]
-    passage_ids: tuple[str, ...]
-    left_out: dict[str, int]
-    """Non-blank characters that stand in no passage, by kind of block."""
-    references: tuple[Reference, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """What an index is and holds."""
-
-    folder: str
-    generation: int
-    n_papers: int
-    n_passages: int
-    n_vectors: int
-    model: str
-    model_revision: str
-    model_weights_sha256: str
-    dim: int
-    pooling: str
-    max_wordpieces: int
-    passage_wordpieces: int
 
 
 class Library:

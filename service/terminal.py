@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from indexer.build import BuildReport
     from service.cite import Citation
     from service.evaluate import Evaluation
-    from service.library import (
+    from service.reading import Expansion
+    from service.replies import (
         Answer,
         Highlight,
         Hit,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
         PassageView,
         SearchReply,
     )
-    from service.reading import Expansion
 
 _MAX_WIDTH = 100
 """Columns; longer lines are hard to read."""

@@ -22,7 +22,8 @@ import typer.main
 from indexer import errors
 from indexer.store import IndexWriter
 from service.cli import app
-from service.library import Highlight, Library
+from service.library import Library
+from service.replies import Highlight
 from service.terminal import _console, _passage_text, clean
 from tests.conftest import Run
 from tests.corpus import KETTLES, LIMPETS

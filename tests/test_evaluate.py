@@ -24,8 +24,9 @@ from service.evaluate import (
     recall_at_k,
     span_scores,
 )
-from service.library import Hit, Library
+from service.library import Library
 from service.query import Query
+from service.replies import Hit
 from tests.conftest import Run
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from service.cite import Citation
 from service.evaluate import Evidence, Question, evaluate, judged_scores, load_questions, span_scores
-from service.library import Hit, Scores
 from service.query import Query
+from service.replies import Hit, Scores
 from service.search import Ranking
 from tests.golden import metrics
 from tests.golden.metrics import Case, by_ranx, random_cases

@@ -17,8 +17,9 @@ from indexer.embedding import Embedder
 from indexer.errors import ModelError, UsageError
 from indexer.store import IndexReader
 from service.api import create_app
-from service.library import Hit, Library
+from service.library import Library
 from service.query import Filters, Query
+from service.replies import Hit
 from service.rerank import N_RERANKED, Reranker, load_reranker
 from service.search import Ranking
 from tests.conftest import Run

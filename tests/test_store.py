@@ -31,9 +31,9 @@ from indexer.errors import (
 from indexer.papers import Span
 from indexer.plaintext import plain_text
 from indexer.store import Ids, IndexReader, IndexWriter, Selection, Snapshot
-from indexer.store.reader import FTS_WEIGHTS
 from indexer.store.schema import DATABASE, VECTORS, Commit, damage_named
 from indexer.store.selection import folded_words
+from indexer.store.snapshot import FTS_WEIGHTS
 from indexer.terms import fold, terms
 from tests.fakes import WordEmbedder
 

@@ -12,7 +12,7 @@ from typing import cast
 from benchmarks.peers.chunks import Chunk
 from indexer.errors import UsageError
 from service.evaluate import Question, bootstrap, span_scores
-from service.library import Hit
+from service.replies import Hit
 
 METRICS = {"recall@512": "recall@512t", "MRR@10": "mrr@10", "hit@5": "hit@5"}
 """The table's columns, and what service/evaluate.py calls them."""

@@ -1,7 +1,7 @@
 """The index: SQLite holds the truth, a FAISS file beside it is a cache of the vectors.
 
-`reader` opens an index for searching, `writer` for changing it. Ranking knows nothing of either: both give candidates
-with plain scores. An index is a folder:
+`reader` opens an index for searching, `writer` for changing it; a `snapshot` is what it says at one moment. Ranking
+knows nothing of these: they give candidates with plain scores. An index is a folder:
 
     index.sqlite    papers, passages, vectors, full-text index, manifest
     vectors.faiss   the vectors again, ready to search; made anew when it is missing, damaged, behind, or another's
@@ -9,9 +9,10 @@ with plain scores. An index is a folder:
 """
 
 from indexer.store.dense import Ids, Scores
-from indexer.store.reader import Alias, Definition, IndexReader, Snapshot, StoredPaper, StoredPassage
+from indexer.store.reader import IndexReader
 from indexer.store.schema import SENTENCE_BREAK, Manifest
 from indexer.store.selection import Selection
+from indexer.store.snapshot import Alias, Definition, Snapshot, StoredPaper, StoredPassage
 from indexer.store.writer import IndexWriter
 
 __all__ = [

@@ -27,7 +27,6 @@ from indexer.errors import (
 from indexer.papers import Abbreviation, AliasGroup, Marker, Paper, Passage
 from indexer.store import dense
 from indexer.store.packing import pack
-from indexer.store.reader import Snapshot
 from indexer.store.schema import (
     DATABASE,
     LOCK,
@@ -40,6 +39,7 @@ from indexer.store.schema import (
     damage_named,
     read_meta,
 )
+from indexer.store.snapshot import Snapshot
 from indexer.terms import terms
 
 _log = logging.getLogger(__name__)

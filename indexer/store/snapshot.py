@@ -1,0 +1,422 @@
+"""What one generation of an index says: its papers, passages, vectors, terms and names, in one read transaction.
+
+A snapshot knows nothing of ranking: it gives candidates and their plain scores.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.embedding import PassageVectors, Vectors
+from indexer.errors import NotFoundError
+from indexer.papers import Passage, Reference, Sentence
+from indexer.store.dense import DenseIndex, Ids, Scores
+from indexer.store.packing import unpack_passage, unpack_sentences
+from indexer.store.schema import Manifest
+from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
+
+FTS_WEIGHTS = (1.0, 0.5, 1.0)
+"""BM25's weights of a passage's paper title, section headings, and own words. docs/decisions/0002-ranking.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPaper:
+    """A paper as the index has it: everything but its text."""
+
+    paper_id: str
+    source: str
+    origin: str
+    """The file's absolute path when it was indexed."""
+    sha256: str
+    title: str
+    authors: tuple[str, ...]
+    pmcid: str
+    doi: str
+    pmid: str
+    journal: str
+    date: str
+    year: int | None
+    licence: str
+    url: str
+    body_omitted: str
+    n_passages: int
+    left_out: dict[str, int]
+    """Non-blank characters that stand in no passage, by kind of block."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage with its paper and the references that its markers name."""
+
+    row_id: int
+    passage: Passage
+    paper: StoredPaper
+    markers: tuple[tuple[int, int, tuple[int, ...]], ...]
+    """Inline markers: start, end (offsets into the source), and numbers of the reference entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """An abbreviation as papers define it."""
+
+    short: str
+    long: str
+    short_terms: str
+    long_terms: str
+    n_papers: int
+    paper_id: str
+    """One of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of a thing, as a paper's record has it."""
+
+    of_terms: str
+    """The name that was asked for."""
+    name: str
+    name_terms: str
+    is_better: bool
+    """Whether the record's paper would sooner use it than the one asked for."""
+    paper_id: str
+
+
+class Snapshot:
+    """One generation of an index. Valid inside `IndexReader.snapshot()` only."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, generation: int, manifest: Manifest, vectors: DenseIndex
+    ) -> None:
+        self._connection = connection
+        self._vectors = vectors
+        self.generation = generation
+        self.manifest = manifest
+
+    def n_papers(self) -> int:
+        """The number of papers."""
+        (n,) = self._connection.execute("SELECT count(*) FROM papers").fetchone()
+        return int(n)
+
+    def n_passages(self) -> int:
+        """The number of passages."""
+        (n,) = self._connection.execute("SELECT count(*) FROM passages").fetchone()
+        return int(n)
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of papers, passages and vectors. To count the vectors' rows takes a while: not for every search."""
+        query = "SELECT (SELECT count(*) FROM papers), (SELECT count(*) FROM passages), (SELECT count(*) FROM vectors)"
+        n_papers, n_passages, n_vectors = self._connection.execute(query).fetchone()
+        return {"papers": n_papers, "passages": n_passages, "vectors": n_vectors}
+
+    def select(self, selection: Selection) -> Ids | None:
+        """Row ids of the selected passages, ascending; None for the default selection.
+
+        Raises NotFoundError, and UsageError for a section or phrase that says nothing to look for.
+        """
+        if selection == Selection():
+            return None
+        self._known(selection.paper_ids)
+        selected = self._holding(selection, selection.phrases)
+        for phrase in selection.exclude:
+            selected = np.setdiff1d(selected, self._holding(selection, (*selection.phrases, phrase)))
+        return selected
+
+    def _holding(self, selection: Selection, phrases: Sequence[str]) -> Ids:
+        """Row ids of the passages that meet the selection's conditions and hold these phrases, ascending.
+
+        The conditions and the full-text index narrow the rows; then the words of their texts decide.
+        """
+        where, values = conditions(selection)
+        if narrowed := full_text_query(phrases):
+            where += " AND passages.id IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?)"
+            values.append(narrowed)
+        texts = ", passages.kind, passages.text, passages.embedded_text" if phrases else ""
+        patterns = [phrase_pattern(phrase) for phrase in phrases]
+        rows = self._connection.execute(
+            f"SELECT passages.id{texts} FROM passages JOIN papers ON papers.id = passages.paper "
+            f"WHERE {where} ORDER BY passages.id",
+            values,
+        )
+        found = (row_id for row_id, *own in rows if not own or _holds_all(patterns, folded_words(*own)))
+        return np.fromiter(found, dtype=np.int64)
+
+    def dense(self, vector: Vectors, n: int, selected: Ids | None) -> dict[int, float]:
+        """Cosine similarity of the `n` nearest passages, by row id."""
+        ids, scores = self._vectors.search(vector, n, selected)
+        return dict(zip(ids.tolist(), scores.tolist(), strict=True))
+
+    def dense_of(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, float]:
+        """Cosine similarity of these passages; those that have no vector are left out."""
+        rows = self._connection.execute(f"SELECT id, vector FROM vectors WHERE id IN ({marks(row_ids)})", row_ids)
+        return {row_id: float(unpack_passage(blob) @ vector) for row_id, blob in rows}
+
+    def sentence_scores(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, list[float]]:
+        """Cosine similarity of each sentence of these passages; those that have no vectors are left out."""
+        rows = self._connection.execute(
+            f"SELECT id, sentences FROM vectors WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
+        ).fetchall()
+        if not rows:
+            return {}
+        unpacked = [unpack_sentences(blob, len(vector)) for _, blob in rows]
+        scores = iter((np.concatenate(unpacked) @ vector).tolist())
+        return {
+            row_id: [next(scores) for _ in sentences] for (row_id, _), sentences in zip(rows, unpacked, strict=True)
+        }
+
+    def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
+        """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of every selected passage that holds any of the phrases.
+
+        A phrase is terms with a space between, which must stand side by side. Row ids ascend.
+        """
+        if not phrases:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
+        any_phrase = " OR ".join(f'"{phrase}"' for phrase in dict.fromkeys(phrases))
+        weights = ", ".join(map(str, FTS_WEIGHTS))
+        rows = self._connection.execute(
+            f"SELECT rowid, -bm25(passages_fts, {weights}) FROM passages_fts WHERE passages_fts MATCH ?", (any_phrase,)
+        ).fetchall()
+        ids = np.array([row[0] for row in rows], dtype=np.int64)
+        scores = np.array([row[1] for row in rows], dtype=np.float64)
+        wanted = self._are_bodies(ids) if selected is None else _are_in(ids, selected)
+        return ids[wanted], scores[wanted]
+
+    def _are_bodies(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Which of these rows are of papers' bodies: all that have a vector, and those that say so."""
+        bodies = _are_in(ids, self._vectors.ids)
+        rows = self._connection.execute(
+            "SELECT id FROM passages WHERE id IN (SELECT value FROM json_each(?)) AND role = 'body' ORDER BY id",
+            (json.dumps(ids[~bodies].tolist()),),
+        )
+        return bodies | _are_in(ids, np.array([row[0] for row in rows], dtype=np.int64))
+
+    def terms_of(self, row_ids: Sequence[int]) -> dict[int, str]:
+        """The terms of these passages' own words, in order, with a space between; a sentence a line."""
+        rows = self._connection.execute(f"SELECT id, terms FROM passages WHERE id IN ({marks(row_ids)})", row_ids)
+        return dict(rows.fetchall())
+
+    def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
+        """In how many passages each of these terms stands; 0 for one that stands in none."""
+        rows = self._connection.execute(
+            f"SELECT term, doc FROM passages_vocabulary WHERE term IN ({marks(query_terms)})", tuple(query_terms)
+        )
+        return dict.fromkeys(query_terms, 0) | dict(rows.fetchall())
+
+    def occurs(self, phrase: str) -> bool:
+        """Whether these terms stand side by side in any passage, its headings, or its paper's title."""
+        found = self._connection.execute(
+            "SELECT 1 FROM passages_fts WHERE passages_fts MATCH ? LIMIT 1", (f'"{phrase}"',)
+        ).fetchone()
+        return found is not None
+
+    def definitions(
+        self, short_terms: Sequence[str], long_terms: Sequence[str], paper_ids: Sequence[str]
+    ) -> list[Definition]:
+        """What papers define any of these short or long forms, in the words of most of them; most papers first.
+
+        Only of the papers named, where any are.
+        """
+        only = f"AND papers.paper_id IN ({marks(paper_ids)})" if paper_ids else ""
+        rows = self._connection.execute(
+            "SELECT short, long, short_terms, long_terms, count(DISTINCT paper) AS n, papers.paper_id, min(papers.id) "
+            "FROM abbreviations JOIN papers ON papers.id = paper "
+            f"WHERE (short_terms IN ({marks(short_terms)}) OR long_terms IN ({marks(long_terms)})) {only} "
+            "GROUP BY short_terms, long_terms ORDER BY n DESC, min(papers.id), number",
+            (*short_terms, *long_terms, *paper_ids),
+        )
+        return [Definition(*row[:-1]) for row in rows]
+
+    def rows_meaning_otherwise(self, row_ids: Sequence[int], short_terms: str, long_terms: str) -> set[int]:
+        """Those of these passages whose paper has the short form for something that begins with another word."""
+        first = long_terms.split(" ", 1)[0]
+        rows = self._connection.execute(
+            f"SELECT id FROM passages WHERE id IN ({marks(row_ids)}) "
+            "AND paper IN (SELECT paper FROM abbreviations WHERE short_terms = ?) "
+            "AND paper NOT IN (SELECT paper FROM abbreviations WHERE short_terms = ? AND long_terms || ' ' LIKE ?)",
+            (*row_ids, short_terms, short_terms, f"{first} %"),
+        )
+        return {row[0] for row in rows}
+
+    def aliases(self, name_terms: Sequence[str], paper_ids: Sequence[str]) -> list[Alias]:
+        """Other names of the things that the papers' records call by any of these, first paper first."""
+        only = f"AND papers.paper_id IN ({marks(paper_ids)})" if paper_ids else ""
+        rows = self._connection.execute(
+            "SELECT one.name_terms, other.name, other.name_terms, other.number < one.number, papers.paper_id "
+            "FROM aliases AS one JOIN aliases AS other ON other.paper = one.paper AND other.thing = one.thing "
+            "JOIN papers ON papers.id = one.paper "
+            f"WHERE one.name_terms IN ({marks(name_terms)}) AND other.name_terms <> one.name_terms {only} "
+            "ORDER BY papers.id, one.thing, other.number",
+            (*name_terms, *paper_ids),
+        )
+        return [
+            Alias(of_terms, name, name_terms, bool(is_better), paper_id)
+            for of_terms, name, name_terms, is_better, paper_id in rows
+        ]
+
+    def passages(self, row_ids: Sequence[int]) -> list[StoredPassage]:
+        """The passages of these rows, in the order asked for."""
+        found = {row.row_id: row for row in self._passages(f"passages.id IN ({marks(row_ids)})", row_ids)}
+        return [found[row_id] for row_id in row_ids]
+
+    def passage(self, passage_id: str, context: int = 0) -> tuple[list[StoredPassage], int]:
+        """A passage with `context` passages of its paper on either side, and its place among them.
+
+        Raises NotFoundError.
+        """
+        row = self._connection.execute(
+            "SELECT paper, ordinal FROM passages WHERE passage_id = ?", (passage_id,)
+        ).fetchone()
+        if row is None:
+            raise NotFoundError(
+                f"no passage {passage_id!r} in this index: its paper may have changed since; search for it again"
+            )
+        paper, ordinal = row
+        around = self._passages(
+            "passages.paper = ? AND passages.ordinal BETWEEN ? AND ?", (paper, ordinal - context, ordinal + context)
+        )
+        return around, next(i for i, each in enumerate(around) if each.passage.passage_id == passage_id)
+
+    def passages_of(self, paper_id: str) -> list[StoredPassage]:
+        """All passages of a paper in reading order. Raises NotFoundError."""
+        self._known([paper_id])
+        return self._passages("papers.paper_id = ?", (paper_id,))
+
+    def papers(self, *, after: str = "", limit: int = -1) -> list[StoredPaper]:
+        """Papers in the order of their ids, from the one after `after`."""
+        return self._papers("papers.paper_id > ? ORDER BY papers.paper_id LIMIT ?", (after, limit))
+
+    def paper(self, paper_id: str) -> StoredPaper:
+        """One paper. Raises NotFoundError."""
+        self._known([paper_id])
+        return self._papers("papers.paper_id = ?", (paper_id,))[0]
+
+    def outline(self, paper_id: str) -> list[dict[str, str | int]]:
+        """The paper's section tree as rows of title, number, level, start and role, in reading order."""
+        self._known([paper_id])
+        (sections,) = self._connection.execute("SELECT sections FROM papers WHERE paper_id = ?", (paper_id,)).fetchone()
+        rows: list[dict[str, str | int]] = json.loads(sections)
+        return rows
+
+    def entities(self, paper_id: str) -> list[dict[str, str | list[str]]]:
+        """The rows of the record's entity lists, as they stand there."""
+        self._known([paper_id])
+        (entities,) = self._connection.execute("SELECT entities FROM papers WHERE paper_id = ?", (paper_id,)).fetchone()
+        rows: list[dict[str, str | list[str]]] = json.loads(entities)
+        return rows
+
+    def references(self, paper_id: str, numbers: Sequence[int] | None = None) -> dict[int, Reference]:
+        """Entries of the paper's reference list by their 0-based number; all of them, or those named."""
+        where = "" if numbers is None else f"AND number IN ({marks(numbers)})"
+        rows = self._connection.execute(
+            "SELECT number, key, text, reference_entries.doi, reference_entries.pmid, start, end "
+            "FROM reference_entries JOIN papers ON papers.id = paper "
+            f"WHERE papers.paper_id = ? {where} ORDER BY number",
+            (paper_id, *(numbers or ())),
+        )
+        return {number: Reference(*entry) for number, *entry in rows}
+
+    def origins(self) -> dict[str, tuple[str, str, str]]:
+        """Every paper's file: absolute path -> paper id, SHA-256, source name."""
+        rows = self._connection.execute("SELECT origin, paper_id, sha256, source FROM papers")
+        return {origin: (paper_id, sha256, source) for origin, paper_id, sha256, source in rows}
+
+    def vectors_of(self, paper_id: str) -> dict[str, PassageVectors]:
+        """The paper's vectors by the text that they embed."""
+        rows = self._connection.execute(
+            "SELECT embedded_text, vector, vectors.sentences FROM vectors JOIN passages ON passages.id = vectors.id "
+            "JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?",
+            (paper_id,),
+        )
+        dim = self.manifest.model.dim
+        return {
+            text: PassageVectors(unpack_passage(vector), unpack_sentences(sentences, dim))
+            for text, vector, sentences in rows
+        }
+
+    def _known(self, paper_ids: Sequence[str]) -> None:
+        rows = self._connection.execute(
+            f"SELECT paper_id FROM papers WHERE paper_id IN ({marks(paper_ids)})", paper_ids
+        )
+        unknown = sorted(set(paper_ids) - {row[0] for row in rows})
+        if unknown:
+            raise NotFoundError(f"no paper {unknown[0]!r} in this index: `loccit papers` lists those that are")
+
+    def _papers(self, where: str, values: Sequence[str | int]) -> list[StoredPaper]:
+        rows = self._connection.execute(f"SELECT {_PAPER_COLUMNS} FROM papers WHERE {where}", values)
+        return [_paper(row) for row in rows]
+
+    def _passages(self, where: str, values: Sequence[str | int]) -> list[StoredPassage]:
+        rows = self._connection.execute(
+            f"SELECT {_PASSAGE_COLUMNS}, {_PAPER_COLUMNS} FROM passages JOIN papers ON papers.id = passages.paper "
+            f"WHERE {where} ORDER BY passages.paper, passages.ordinal",
+            values,
+        )
+        return [_passage(row) for row in rows]
+
+
+def _are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
+    """Which of the ids are among the others."""
+    if not len(ascending):
+        return np.zeros(len(ids), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
+    return np.asarray(ascending[places] == ids)
+
+
+def _holds_all(patterns: Sequence[re.Pattern[str]], folded: str) -> bool:
+    return all(pattern.search(folded) for pattern in patterns)
+
+
+_PAPER_COLUMNS = (
+    "papers.paper_id, source, origin, sha256, title, authors, pmcid, doi, pmid, journal, date, year, licence, url, "
+    "body_omitted, (SELECT count(*) FROM passages AS own WHERE own.paper = papers.id), left_out"
+)
+_PASSAGE_COLUMNS = (
+    "passages.id, passage_id, papers.paper_id, ordinal, start, end, text, kind, role, section, section_number, "
+    "sentences, embedded_text, n_wordpieces, n_tokens, markers"
+)
+_N_PASSAGE_COLUMNS = 16
+
+_Row = Sequence[Any]
+
+
+def _paper(row: _Row) -> StoredPaper:
+    *plain, url, body_omitted, n_passages, left_out = row
+    authors = tuple(json.loads(plain.pop(5)))
+    paper_id, source, origin, sha256, title, pmcid, doi, pmid, journal, date, year, licence = plain
+    return StoredPaper(
+        paper_id, source, origin, sha256, title, authors, pmcid, doi, pmid, journal, date,
+        None if year is None else int(year), licence, url, body_omitted, int(n_passages), json.loads(left_out),
+    )  # fmt: skip
+
+
+def _passage(row: _Row) -> StoredPassage:
+    row_id, *own = row[:_N_PASSAGE_COLUMNS]
+    markers = tuple((start, end, tuple(numbers)) for start, end, numbers in json.loads(own.pop()))
+    (
+        passage_id,
+        paper_id,
+        ordinal,
+        start,
+        end,
+        text,
+        kind,
+        role,
+        section,
+        number,
+        sentences,
+        embedded,
+        pieces,
+        tokens,
+    ) = own
+    passage = Passage(
+        passage_id, paper_id, int(ordinal), int(start), int(end), text, kind, role, tuple(json.loads(section)), number,
+        tuple(Sentence(*each) for each in json.loads(sentences)), embedded, int(pieces), int(tokens),
+    )  # fmt: skip
+    return StoredPassage(int(row_id), passage, _paper(row[_N_PASSAGE_COLUMNS:]), markers)

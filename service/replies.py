@@ -1,0 +1,171 @@
+"""What the library gives: the shapes of every reply. JSON on the command line and over HTTP is made from these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from indexer.papers import BlockKind, Reference, Role
+from service.answer import Kind, Quote, Status
+from service.cite import Citation
+from service.reading import Expansion
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """Offsets into a passage's `text`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The parts of a hit's score. Higher is better."""
+
+    dense: float
+    """Cosine similarity of query and passage."""
+    lexical: float
+    """BM25."""
+    sentence: float
+    """Cosine similarity of query and the passage's nearest sentence."""
+    rerank: float | None
+    """What the cross-encoder says of query and passage, 0 to 1; null where it was not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found, and where it stands."""
+
+    rank: int
+    score: float
+    """0 to 1, falling with the rank; comparable within one search only. With a re-ranker, what it read stands at 0.5 or
+    more by what it said, and the rest below."""
+    scores: Scores
+    passage_id: str
+    text: str
+    highlights: tuple[Highlight, ...]
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class SearchReply:
+    """What a search found."""
+
+    query: str
+    generation: int
+    took_ms: float
+    expansions: tuple[Expansion, ...]
+    hits: tuple[Hit, ...]
+    next_cursor: str | None
+    """Pass it back with the same query for the hits that follow; None after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the papers say to a question."""
+
+    question: str
+    status: Status
+    confidence: float
+    """Cosine similarity of question and best passage, 0 to 1. Not a probability."""
+    kind: Kind
+    text: str
+    """The quotes, each with its number."""
+    quotes: tuple[Quote, ...]
+    hits: tuple[Hit, ...]
+    expansions: tuple[Expansion, ...]
+    generation: int
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PassageView:
+    """A passage read on its own, not found by a query."""
+
+    passage_id: str
+    text: str
+    kind: BlockKind
+    role: Role
+    n_tokens: int
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class PassageReply:
+    """A passage and its neighbours in the paper."""
+
+    passage: PassageView
+    before: tuple[PassageView, ...]
+    after: tuple[PassageView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """A node of a paper's section tree."""
+
+    title: str
+    number: str
+    level: int
+    start: int
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSummary:
+    """A paper, as a list shows it."""
+
+    paper_id: str
+    title: str
+    authors: tuple[str, ...]
+    year: int | None
+    journal: str
+    date: str
+    doi: str
+    pmcid: str
+    pmid: str
+    licence: str
+    url: str
+    source: str
+    source_sha256: str
+    n_passages: int
+    body_omitted: str
+    """Where the full text can be had, when the file says that its body was left out; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperList:
+    """A page of papers, in the order of their ids."""
+
+    papers: tuple[PaperSummary, ...]
+    total: int
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaperReply:
+    """One paper: its record, section tree, passages' ids, and what stands in no passage."""
+
+    paper: PaperSummary
+    sections: tuple[SectionView, ...]
+    passage_ids: tuple[str, ...]
+    left_out: dict[str, int]
+    """Non-blank characters that stand in no passage, by kind of block."""
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What an index is and holds."""
+
+    folder: str
+    generation: int
+    n_papers: int
+    n_passages: int
+    n_vectors: int
+    model: str
+    model_revision: str
+    model_weights_sha256: str
+    dim: int
+    pooling: str
+    max_wordpieces: int
+    passage_wordpieces: int
