@@ -34,6 +34,10 @@ _CLOSING = re.compile(r"(?:\[[\d,;\s–-]+\]|\^[\d,;\s–-]+\^|[”’\"')\]*_.]
 """What may stand between a full stop and the next sentence, and belongs to the sentence before."""
 
 
+_INITIAL_AND_GAP = re.compile(r"(?<=[A-Z])\s+(?=\.)")
+"""Where sentencex 1.0.32 takes apart the bytes of a blank that is not ASCII, and ends the process's work: "B\xa0."."""
+
+
 def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[Span]:
     """Spans of the sentences of `text[start:end]`, without white space around them, in order.
 
@@ -41,7 +45,7 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[S
     """
     piece = text[start : len(text) if end is None else end]
     spans: list[Span] = []
-    for first, last in _boundaries(piece):
+    for first, last in _boundaries(_INITIAL_AND_GAP.sub(_ascii_blanks, piece)):
         if spans and (closing := _CLOSING.match(piece, first)) and closing.end() <= last and closing.end() > first:
             spans[-1] = Span(spans[-1].start, closing.end())
             first = closing.end()
@@ -66,6 +70,10 @@ def _boundaries(text: str, rounds: int = _MAX_LABELS_IN_LABELS) -> Iterator[tupl
         behind = label.end()
         for start, end in _boundaries(text[behind:last], rounds - 1):
             yield (behind + start if start else first), behind + end
+
+
+def _ascii_blanks(gap: re.Match[str]) -> str:
+    return "".join(each if each.isascii() else " " for each in gap[0])
 
 
 def _runs_on(text: str, before: Span, after: Span) -> bool:

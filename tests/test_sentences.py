@@ -48,8 +48,11 @@ def test_offsets_are_of_the_whole_text() -> None:
 
 
 @example("(A) (B). (C) x. (D). ", 0)
+@example(".B\x85.", 0)
+@example("vitamin B\xa0\u2009\x85. Next", 0)
 @given(
-    st.text(alphabet=st.sampled_from(list("aB1 .!?()[]^*\n\r\t\u2028\x85κ𝛼,;\"'”")), max_size=80), st.integers(0, 10)
+    st.text(alphabet=st.sampled_from(list("aB1 .!?()[]^*\n\r\t\u2028\x85κ𝛼\xa0,;\"'”")), max_size=80),
+    st.integers(0, 10),
 )
 def test_every_character_is_in_one_sentence(text: str, start: int) -> None:
     start = min(start, len(text))
