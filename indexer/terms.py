@@ -12,10 +12,13 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from collections.abc import Iterator
 
 import Stemmer
 
-TERMS_VERSION = 2
+from indexer.spelling import american
+
+TERMS_VERSION = 3
 """Raised whenever the same text would give other terms; part of the manifest."""
 
 _GREEK = {
@@ -33,6 +36,7 @@ _LETTERS = {name: letter for letter, name in _GREEK.items() if letter != "ς"}
 _GREEK_NAMES = str.maketrans({form: f" {name} " for letter, name in _GREEK.items() for form in letter + letter.upper()})
 _GREEK_WORD = re.compile(rf"[-\s]*(?:\b({'|'.join(_GREEK.values())})\b|([{''.join(_GREEK)}]))[-\s]*", re.IGNORECASE)
 _TERM = re.compile(r"[^\W_]+")
+_LINE = re.compile(r"[^\n]+")
 
 ACRONYM = "^"
 """What an acronym's term begins with. The full-text index's tokenizer keeps it."""
@@ -71,10 +75,14 @@ def fold(text: str) -> str:
 
 def terms(text: str) -> list[str]:
     """The text's terms in order, stop words left out, stemmed. Each is letters and digits, `^` before an acronym's."""
-    found: list[str] = []
-    for line in _fold_letters(text).split("\n"):
-        _add_terms(found, line)
-    return found
+    return [term for term, _, _ in _placed(_fold_letters(text))]
+
+
+def placed_terms(text: str) -> list[tuple[str, int, int]]:
+    """The text's terms, each with where it stands: offsets into the text, half-open."""
+    pieces = [_fold_letters(character) for character in text]  # none folds otherwise for its neighbours
+    origin = [at for at, piece in enumerate(pieces) for _ in piece]
+    return [(term, origin[start], origin[end - 1] + 1) for term, start, end in _placed("".join(pieces))]
 
 
 def variants(term: str) -> tuple[str, str]:
@@ -100,6 +108,12 @@ def greek_spellings(text: str) -> tuple[str, ...]:
     return tuple(" ".join(_GREEK_WORD.sub(spell, text).split()) for spell in (name, letter))
 
 
+def numbered_parts(folded: str) -> tuple[str, ...]:
+    """The letters and the number of a numbered name, and the letter after it; of other words the word."""
+    found = _NUMBERED.fullmatch(folded)
+    return tuple(part for part in found.groups() if part) if found else (folded,)
+
+
 def spellings(word: str) -> list[str]:
     """What a folded word may be in the terms of a text, whatever its case there; each terms with a space between.
 
@@ -110,9 +124,8 @@ def spellings(word: str) -> list[str]:
     singular = word.removesuffix("s")
     found: list[str] = []
     for form in dict.fromkeys((word, singular)):
-        numbered = _NUMBERED.fullmatch(form)
-        name, *tail = (part for part in numbered.groups() if part) if numbered else (form,)
-        found += (" ".join((ACRONYM + name, *tail)), " ".join((_stemmer().stemWord(name), *tail)))
+        name, *tail = numbered_parts(form)
+        found += (" ".join((ACRONYM + name, *tail)), " ".join((_stemmer().stemWord(american(name)), *tail)))
     return found
 
 
@@ -124,24 +137,31 @@ def _fold_letters(text: str) -> str:
     return "".join(c for c in folded if not unicodedata.combining(c)).translate(_GREEK_NAMES)
 
 
-def _add_terms(found: list[str], line: str) -> None:
-    words = list(_TERM.finditer(line))
-    shouted = line.isupper() and any(word[0].isalpha() and len(word[0]) > _MAX_CAPITALS for word in words)
+def _placed(folded: str) -> Iterator[tuple[str, int, int]]:
+    """The terms of a text whose letters are folded, each with where it stands there."""
     stem = _stemmer().stemWord
-    before = None
-    for match in words:
-        word = match[0]
-        short = "" if shouted else _acronym(word)
-        folded = (short or word).casefold()
-        numbered = _NUMBERED.fullmatch(folded)
-        name, *tail = (part for part in numbered.groups() if part) if numbered else (folded,)
-        if short:
-            found += (ACRONYM + name, *tail)
-        elif folded not in STOP_WORDS:
-            found += (stem(name), *tail)
-        elif len(word) == 1 and word.isupper() and _is_name(word, before, match):
-            found.append(ACRONYM + folded)
-        before = match
+    for line in _LINE.finditer(folded):
+        words = list(_TERM.finditer(folded, line.start(), line.end()))
+        shouted = line[0].isupper() and any(word[0].isalpha() and len(word[0]) > _MAX_CAPITALS for word in words)
+        before = None
+        for match in words:
+            word, start, end = match[0], match.start(), match.end()
+            short = "" if shouted else _acronym(word)
+            word_folded = (short or word).casefold()
+            name, *tail = numbered_parts(word_folded)
+            middle = start + len(name) if tail else end
+            if short:
+                yield ACRONYM + name, start, middle
+            elif word_folded not in STOP_WORDS:
+                yield stem(american(name)), start, middle
+            elif len(word) == 1 and word.isupper() and _is_name(word, before, match):
+                yield ACRONYM + word_folded, start, end
+            if short or word_folded not in STOP_WORDS:
+                for n, part in enumerate(tail, start=1):
+                    last = n == len(tail)
+                    yield part, middle, end if last else middle + len(part)
+                    middle += len(part)
+            before = match
 
 
 def _acronym(word: str) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 
 from indexer.store import Definition, Snapshot
-from indexer.terms import ACRONYM, greek_spellings, terms, variants
+from indexer.terms import ACRONYM, greek_spellings, placed_terms, variants
 
 _MAX_TERMS = 8
 """Of a name in a question."""
@@ -22,9 +22,9 @@ _MAX_NAMES = 3
 """Put in for one name of a question."""
 _AGREED = 0.5
 """Share of the papers with a short form that take it for the same thing, before a question's short form means that."""
-_WORD = re.compile(r"\S+")
+_MOSTLY = 10
+"""How many times as many passages must have the acronym, before a word in small letters stands for it too."""
 _NUMBER = re.compile(r"\d{1,3}")
-_EDGES = " .,;:?!()[]{}\"'“”‘’"
 
 Slot = tuple[str, ...]
 """What one word or name of a question may stand in a text as: each terms with a space between."""
@@ -94,11 +94,14 @@ def read_question(
     aliases: bool = True,
 ) -> Question:
     """The question in its readings. With `paper_ids`, names mean what they mean in these papers."""
-    asked = terms(text)
+    placed = placed_terms(text)
+    asked = [term for term, _, _ in placed]
     frequency = snapshot.document_frequency(list(dict.fromkeys(each for term in asked for each in variants(term))))
-    known = [_likelier(term, frequency) for term in asked]
+    typed = [text[start:end].casefold() for _, start, end in placed]
+    known = [_likelier(term, frequency, word) for term, word in zip(asked, typed, strict=True)]
+    # A word in small letters is no short form by itself: "go" is not gene ontology. It may be part of a longer name.
     runs = {
-        (start, end): " ".join(known[start:end])
+        (start, end): " ".join(known[start:end]) if end - start > 1 else asked[start]
         for start in range(len(known))
         for end in range(start + 1, min(start + _MAX_TERMS, len(known)) + 1)
     }
@@ -114,14 +117,16 @@ def read_question(
     slots = list(_slots(asked, known, frequency, frozenset(each.short_terms for each in defined)))
     written = tuple(slot for _, slot in slots)
     readings = (written, tuple(_resolved(slots, chosen, asked))) if chosen else (written,)
-    places = _places(text, len(asked))
+    places = [(placed[name.start][1], placed[name.end - 1][2]) for name in chosen]
     return Question(
-        embedded=_embedded(text, frequency, known, [(name, places(name)) for name in chosen]),
+        embedded=_embedded(text, frequency, known, list(zip(chosen, places, strict=True))),
         weights=_weights(snapshot, readings),
         readings=readings,
         expansions=tuple(
             dict.fromkeys(
-                Expansion(text[slice(*places(name))], shown, source) for name in chosen for shown, source in name.shown
+                Expansion(text[start:end], shown, source)
+                for name, (start, end) in zip(chosen, places, strict=True)
+                for shown, source in name.shown
             )
         ),
         abbreviated=tuple(name.abbreviates for name in chosen if name.abbreviates is not None),
@@ -136,17 +141,19 @@ def _weights(snapshot: Snapshot, readings: Sequence[Reading]) -> dict[str, float
     return {phrase: max(weights[term] for term in phrase.split()) for phrase in phrases}
 
 
-def _likelier(term: str, frequency: Mapping[str, int]) -> str:
-    """The term as a word or as an acronym: a capitalised one as it is, another by what the papers have more of."""
+def _likelier(term: str, frequency: Mapping[str, int], typed: str) -> str:
+    """The term as a word or as an acronym: one in capitals as it is, a word as the acronym that papers have it for."""
     word, acronym = variants(term)
-    return acronym if term == acronym or frequency[acronym] > frequency[word] or not frequency[word] else word
+    if term == acronym:
+        return acronym
+    return acronym if typed.removesuffix("s") == word and frequency[acronym] > _MOSTLY * frequency[word] else word
 
 
-def _slot(term: str, frequency: Mapping[str, int], defined: Set[str]) -> Slot:
+def _slot(term: str, likelier: str, frequency: Mapping[str, int], defined: Set[str]) -> Slot:
     """What the term may stand in a text as: "AGEs" is never "age" where papers define it, "WNT" is also "Wnt"."""
     word, acronym = variants(term)
     if term == word:
-        return (word, acronym) if frequency[acronym] > frequency[word] else (word,)
+        return (word, acronym) if likelier == acronym else (word,)
     if not frequency[acronym]:
         return (word,)
     return (acronym, word) if frequency[word] > frequency[acronym] and acronym not in defined else (acronym,)
@@ -158,7 +165,7 @@ def _slots(
     """The question's slots, each with the places of its terms. `IL-6` is one: a 6 elsewhere says nothing of it."""
     at = 0
     while at < len(asked):
-        slot = _slot(asked[at], frequency, defined)
+        slot = _slot(asked[at], known[at], frequency, defined)
         if known[at].startswith(ACRONYM) and at + 1 < len(asked) and _NUMBER.fullmatch(asked[at + 1]):
             yield range(at, at + 2), tuple(f"{each} {asked[at + 1]}" for each in slot)
             at += 2
@@ -254,20 +261,6 @@ def _without_overlap(names: Iterable[_Name]) -> list[_Name]:
         if all(name.end <= other.start or other.end <= name.start for other in chosen):
             chosen.append(name)
     return sorted(chosen, key=lambda each: each.start)
-
-
-def _places(text: str, n_terms: int) -> Callable[[_Name], tuple[int, int]]:
-    """Where in the text a name stands; the whole text, where words and terms do not fall together."""
-    owners = [word for word in _WORD.finditer(text) for _ in terms(word[0])]
-
-    def place(name: _Name) -> tuple[int, int]:
-        if len(owners) != n_terms:
-            return 0, len(text)
-        start, end = owners[name.start].start(), owners[name.end - 1].end()
-        typed = text[start:end]
-        return start + len(typed) - len(typed.lstrip(_EDGES)), start + len(typed.rstrip(_EDGES))
-
-    return place
 
 
 def _embedded(

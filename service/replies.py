@@ -25,7 +25,7 @@ class Scores:
     dense: float
     """Cosine similarity of query and passage."""
     lexical: float
-    """BM25."""
+    """BM25 of the query's words and of its pairs of neighbours; the mean of both readings, where there are two."""
     sentence: float
     """Cosine similarity of query and the passage's nearest sentence."""
     rerank: float | None

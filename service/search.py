@@ -82,7 +82,7 @@ class Scored:
     sentences: tuple[float, ...]
     """Cosine similarity of each of its sentences; empty for a passage without vectors."""
     lexical: float
-    """BM25 of the query's terms, and of its pairs of neighbouring terms; 0 where none occurs."""
+    """BM25 of the query's terms and of its pairs of neighbours, the mean of its readings; 0 where none occurs."""
     words: tuple[float, ...]
     """The share of the query that each of its sentences speaks of; of a table, also its caption and header, last."""
     rerank: float | None = None

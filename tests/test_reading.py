@@ -190,6 +190,45 @@ def test_a_number_stays_when_the_letters_before_it_are_named(reader: IndexReader
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "embedded", "term"),
+    [
+        ("do AGEs link type I collagen?", "do Advanced glycation end products link type I collagen?", "AGEs"),
+        ("does vitamin A lower AGEs?", "does vitamin A lower Advanced glycation end products?", "AGEs"),
+        ("anti-AGE drugs", "anti-Advanced glycation end products drugs", "AGE"),
+        ("AGE-induced loss", "Advanced glycation end products-induced loss", "AGE"),
+        ("(AGEs)/bone", "(Advanced glycation end products)/bone", "AGEs"),
+        ("ﬁbre AGEs", "ﬁbre Advanced glycation end products", "AGEs"),
+    ],
+)
+def test_only_the_name_itself_is_replaced(reader: IndexReader, text: str, embedded: str, term: str) -> None:
+    question = read(reader, text)
+    assert question.embedded == (embedded,)
+    assert shown(question) == [(term, "Advanced glycation end products", "PMC7002")]
+
+
+def test_two_names_in_one_word(reader: IndexReader) -> None:
+    question = read(reader, "AGEs/AD")
+    assert question.embedded[-1] == "Advanced glycation end products/Alzheimer's disease"
+
+
+def test_a_word_in_small_letters_is_no_short_form(tmp_path: Path) -> None:
+    """Not even where the papers have the short form and never the word."""
+    (tmp_path / "1.md").write_text(
+        "# T\n\n## R\n\nAdvanced glycation end products (AGEs) form. AGEs stay. Gene ontology (GO) terms. GO again.\n\n"
+        + "".join(f"AGEs and GO are in passage {n}.\n\n" for n in range(30)),
+        encoding="utf-8",
+    )
+    build([tmp_path / "1.md"], tmp_path / "index", WordEmbedder(max_wordpieces=128), CONFIG)
+    reader = IndexReader(tmp_path / "index")
+    for text in ("how does aging change it", "aged rats", "old age", "where does it go"):
+        assert read(reader, text).expansions == ()
+        assert read(reader, text).embedded == (text,)
+    assert read(reader, "aging").readings == ((("age",),),)
+    assert read(reader, "ages").readings == ((("age", "^age"),),)  # by its letters it may be
+    reader.close()
+
+
 def test_parts_can_be_left_out(reader: IndexReader) -> None:
     with reader.snapshot() as snapshot:
         assert len(read_question(snapshot, "AGEs and RANKL").expansions) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import multiprocessing
 import shutil
@@ -32,7 +33,7 @@ from indexer.papers import Span
 from indexer.plaintext import plain_text
 from indexer.store import Ids, IndexReader, IndexWriter, Selection, Snapshot
 from indexer.store.schema import DATABASE, VECTORS, Commit, damage_named
-from indexer.store.selection import folded_words
+from indexer.store.selection import folded_words, phrase_pattern
 from indexer.store.snapshot import FTS_WEIGHTS
 from indexer.terms import fold, terms
 from tests.fakes import WordEmbedder
@@ -281,8 +282,40 @@ def test_a_passages_own_words_are_its_source_without_markdown_and_markers(tmp_pa
         for stored in snapshot.passages_of("PMC4242"):
             passage, table = stored.passage, stored.passage.kind == "table"
             markers = [Span(start - passage.start, end - passage.start) for start, end, _ in stored.markers]
-            words = plain_text(passage.text, 0, len(passage.text), () if table else markers, table=table)
-            assert folded_words(passage.kind, passage.text, passage.embedded_text) == fold(words)
+            words = plain_text(passage.text, 0, len(passage.text), markers, table=table)
+            row = json.dumps(stored.markers)
+            assert folded_words(passage.kind, passage.text, passage.embedded_text, passage.start, row) == fold(words)
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "holds"),
+    [
+        ("IL6", "of il-6 in", True),
+        ("IL-6", "of il6 in", True),
+        ("IL 6", "of il-6 in", True),
+        ("il6 rise", "il-6 rise", True),
+        ("IL6", "of il-61", False),
+        ("IL6", "of xil-6", False),
+        ("bone mass", "bonemass", False),
+        ("day 10", "day 10", True),
+    ],
+)
+def test_a_numbered_name_is_one_with_and_without_its_hyphen(phrase: str, text: str, holds: bool) -> None:
+    assert bool(phrase_pattern(phrase).search(text)) == holds
+
+
+def test_phrases_in_a_table_run_over_markers(tmp_path: Path) -> None:
+    text = PHRASES.replace("| skull roof of the old |", "| skull [1] roof of IL-6 |")
+    (tmp_path / "paper.md").write_text(text, encoding="utf-8")
+    build([tmp_path / "paper.md"], tmp_path / "index", WordEmbedder(max_wordpieces=48), CONFIG)
+    reader = IndexReader(tmp_path / "index")
+    with reader.snapshot() as snapshot:
+        assert any(stored.markers for stored in snapshot.passages_of("PMC4242") if stored.passage.kind == "table")
+        for phrase in ("skull roof", "IL6", "roof of il-6"):
+            selected = snapshot.select(Selection(phrases=(phrase,)))
+            assert selected is not None
+            assert [stored.passage.kind for stored in snapshot.passages(selected.tolist())] == ["table"]
     reader.close()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from indexer.errors import UsageError
-from indexer.papers import Role
+from indexer.papers import Role, Span
 from indexer.plaintext import plain_text
-from indexer.terms import fold, spellings, terms, variants
+from indexer.terms import fold, numbered_parts, spellings, terms, variants
 
 _SECTION_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)*)\.?\s*")
 _WORD = re.compile(r"[^\W_]+")
@@ -85,20 +87,30 @@ def full_text_query(phrases: Sequence[str]) -> str:
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """What finds the phrase in folded text: its words and no other between. Raises UsageError for one without words."""
-    words = _WORD.findall(fold(phrase))
+    """What finds the phrase in folded text: its words and no other between; `IL-6` is `IL6`.
+
+    Raises UsageError for a phrase without words.
+    """
+    words = [part for word in _WORD.findall(fold(phrase)) for part in numbered_parts(word)]
     if not words:
         raise UsageError(f"the phrase {phrase[:40]!r} says nothing to look for: give words, or leave it out")
-    words[0] += rf"(?<![^\W_]{words[0]})"  # looks back behind the first word: in front of it, it would slow the search
-    return re.compile(r"[\W_]+".join(words) + r"(?![^\W_])")
+    gaps = [r"[\W_]*" if len(numbered_parts(one + other)) > 1 else r"[\W_]+" for one, other in pairwise(words)]
+    # It looks back behind the first word: in front of it, that would slow the search.
+    first = rf"{words[0]}(?<![^\W_]{words[0]})"
+    return re.compile(first + "".join(map("".join, zip(gaps, words[1:], strict=True))) + r"(?![^\W_])")
 
 
-def folded_words(kind: str, text: str, embedded_text: str) -> str:
+def folded_words(kind: str, text: str, embedded_text: str, start: int = 0, markers: str = "[]") -> str:
     """A passage's own words, folded: without Markdown and citation markers, as `embedded_text` has them.
 
-    A table's embedded text may begin with its caption and header row, which are another passage's.
+    A table's embedded text may begin with its caption and header row, which are another passage's: its words are those
+    of its text. It begins at `start`; `markers` is as the passage's row has them.
     """
-    words = plain_text(text, 0, len(text), table=True) if kind == "table" else embedded_text
+    if kind == "table":
+        drop = [Span(first - start, last - start) for first, last, _ in json.loads(markers)]
+        words = plain_text(text, 0, len(text), drop, table=True)
+    else:
+        words = embedded_text
     # No character folds otherwise for its neighbours; a few of a text are not ASCII, and `fold` would look at them all.
     return _NOT_ASCII.sub(lambda run: fold(run[0]), words).casefold()
 

@@ -138,7 +138,7 @@ class Snapshot:
         if narrowed := full_text_query(phrases):
             where += " AND passages.id IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?)"
             values.append(narrowed)
-        texts = ", passages.kind, passages.text, passages.embedded_text" if phrases else ""
+        texts = ", kind, text, embedded_text, start, markers" if phrases else ""
         patterns = [phrase_pattern(phrase) for phrase in phrases]
         rows = self._connection.execute(
             f"SELECT passages.id{texts} FROM passages JOIN papers ON papers.id = passages.paper "
