@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,10 +57,6 @@ class ModelIdentity:
     pooling: str
     max_wordpieces: int
     """The longest text that the model reads, special tokens and prompt included."""
-
-    def as_dict(self) -> dict[str, str | int]:
-        """Plain values, for the manifest."""
-        return asdict(self)
 
 
 class Embedder(Protocol):

@@ -58,6 +58,9 @@ STOP_WORDS = frozenset(
 """English function words, question words among them: they say how something is asked, not what about."""
 
 
+_LETTERS_AND_WORDS = frozenset(word.upper() for word in STOP_WORDS if len(word) == 1)
+"""Capitals that may be a name's (vitamin A, T cell) or a stop word."""
+
 _local = threading.local()
 """A stemmer keeps state between calls: each thread has its own."""
 
@@ -149,18 +152,14 @@ def _placed(folded: str) -> Iterator[tuple[str, int, int]]:
             short = "" if shouted else _acronym(word)
             word_folded = (short or word).casefold()
             name, *tail = numbered_parts(word_folded)
-            middle = start + len(name) if tail else end
-            if short:
-                yield ACRONYM + name, start, middle
-            elif word_folded not in STOP_WORDS:
-                yield stem(american(name)), start, middle
-            elif len(word) == 1 and word.isupper() and _is_name(word, before, match):
-                yield ACRONYM + word_folded, start, end
-            if short or word_folded not in STOP_WORDS:
-                for n, part in enumerate(tail, start=1):
-                    last = n == len(tail)
-                    yield part, middle, end if last else middle + len(part)
-                    middle += len(part)
+            if short or (word in _LETTERS_AND_WORDS and _is_name(word, before, match)):
+                parts = (ACRONYM + name, *tail)
+            else:
+                parts = () if word_folded in STOP_WORDS else (stem(american(name)), *tail)
+            for part, letters in zip(parts, (name, *tail), strict=False):
+                after = start + len(letters) if tail else end
+                yield part, start, after
+                start = after
             before = match
 
 

@@ -120,7 +120,7 @@ def read_question(
     places = [(placed[name.start][1], placed[name.end - 1][2]) for name in chosen]
     return Question(
         embedded=_embedded(text, frequency, known, list(zip(chosen, places, strict=True))),
-        weights=_weights(snapshot, readings),
+        weights=_weights(snapshot, readings, frequency),
         readings=readings,
         expansions=tuple(
             dict.fromkeys(
@@ -133,12 +133,23 @@ def read_question(
     )
 
 
-def _weights(snapshot: Snapshot, readings: Sequence[Reading]) -> dict[str, float]:
-    phrases = dict.fromkeys(phrase for reading in readings for slot in reading for phrase in slot)
-    frequency = snapshot.document_frequency(sorted({term for phrase in phrases for term in phrase.split()}))
+def phrases(readings: Iterable[Reading]) -> list[str]:
+    """All that may stand for a slot in these readings, each once."""
+    return list(dict.fromkeys(phrase for reading in readings for slot in reading for phrase in slot))
+
+
+def inverse_document_frequency(n_passages: int, n_with_term: int) -> float:
+    """How much a term says by being rare; above 0 (Robertson & Zaragoza 2009)."""
+    return math.log(1 + (n_passages - n_with_term + 0.5) / (n_with_term + 0.5))
+
+
+def _weights(snapshot: Snapshot, readings: Sequence[Reading], frequency: Mapping[str, int]) -> dict[str, float]:
+    """The weight of each phrase of the readings. `frequency` is of the question's own terms."""
+    wanted = phrases(readings)
+    others = sorted({term for phrase in wanted for term in phrase.split()} - frequency.keys())
+    known = {**frequency, **(snapshot.document_frequency(others) if others else {})}
     n = snapshot.n_passages()
-    weights = {term: math.log(1 + (n - df + 0.5) / (df + 0.5)) for term, df in frequency.items()}
-    return {phrase: max(weights[term] for term in phrase.split()) for phrase in phrases}
+    return {phrase: max(inverse_document_frequency(n, known[term]) for term in phrase.split()) for phrase in wanted}
 
 
 def _likelier(term: str, frequency: Mapping[str, int], typed: str) -> str:
@@ -204,7 +215,7 @@ def _meanings(snapshot: Snapshot, defined: Sequence[Definition], paper_ids: Sequ
     meanings: dict[str, Definition] = {}
     for short_terms, group in groupby(every, key=lambda each: each.short_terms):
         same = list(group)
-        alike = sum(each.n_papers for each in same if _first(each.long_terms) == _first(same[0].long_terms))
+        alike = sum(each.n_papers for each in same if each.first_word == same[0].first_word)
         if alike >= _AGREED * sum(each.n_papers for each in same):
             meanings[short_terms] = same[0]
     return meanings
@@ -228,12 +239,7 @@ def _abbreviations(
 def _is_meant(definition: Definition, meanings: Mapping[str, Definition]) -> bool:
     """Whether most papers with that short form mean the same by it."""
     meaning = meanings.get(definition.short_terms)
-    return meaning is not None and _first(meaning.long_terms) == _first(definition.long_terms)
-
-
-def _first(terms_: str) -> str:
-    """By their first words, meanings are told apart: `end products` of one paper are `endproducts` of another."""
-    return terms_.split(" ", 1)[0]
+    return meaning is not None and meaning.first_word == definition.first_word
 
 
 def _aliases(snapshot: Snapshot, runs: Mapping[tuple[int, int], str], paper_ids: Sequence[str]) -> Iterator[_Name]:

@@ -7,8 +7,7 @@ Hybrid Retrieval").
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product, zip_longest
 
@@ -16,9 +15,9 @@ import numpy as np
 
 from indexer.embedding import Vectors
 from indexer.papers import Sentence
-from indexer.store import SENTENCE_BREAK, Ids, Scores, Selection, Snapshot, StoredPassage
+from indexer.store import SENTENCE_BREAK, Ids, Scores, Selection, Snapshot, StoredPassage, are_in
 from indexer.terms import terms
-from service.reading import Question, Reading, Slot
+from service.reading import Question, Reading, Slot, inverse_document_frequency, phrases
 
 DENSE_WEIGHT = 0.6
 """Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
@@ -98,24 +97,11 @@ def rank(
         n *= 2
     selected = snapshot.select(selection)
     dense = snapshot.dense(vector, n, selected)
-    matches = [snapshot.lexical(_phrases([reading]), selected) for reading in question.readings]
+    matches = [snapshot.lexical(phrases([reading]), selected) for reading in question.readings]
     candidates = sorted(dense.keys() | {row_id for ids, scores in matches for row_id in _best(ids, scores, n)})
     dense |= snapshot.dense_of(vector, [row_id for row_id in candidates if row_id not in dense])
     words = {row_id: padded(found) for row_id, found in snapshot.terms_of(candidates).items()}
-    n_passages = snapshot.n_passages()
-    by_reading: list[dict[int, float]] = []
-    for reading, match in zip(question.readings, matches, strict=True):
-        found = _scores_of(candidates, *match)
-        for row_id, score in pair_scores(reading, words, n_passages).items():
-            found[row_id] = found.get(row_id, 0.0) + ranking.pair_weight * score
-        by_reading.append(found)
-    for definition in question.abbreviated:
-        for row_id in snapshot.rows_meaning_otherwise(candidates, definition.short_terms, definition.long_terms):
-            by_reading[-1][row_id] = by_reading[0].get(row_id, 0.0)
-    lexical = {
-        row_id: sum(found.get(row_id, 0.0) for found in by_reading) / len(by_reading)
-        for row_id in {row_id for found in by_reading for row_id in found}
-    }
+    lexical = _lexical_scores(snapshot, question, matches, words, ranking.pair_weight)
     sentences = snapshot.sentence_scores(vector, sorted(dense))
     share = ranking.sentence_share
     near = {row_id: (1 - share) * dense[row_id] + share * max(sentences[row_id]) for row_id in dense}
@@ -129,6 +115,33 @@ def rank(
         Scored(i, scores[i], dense.get(i, 0.0), tuple(sentences.get(i, ())), lexical.get(i, 0.0), tuple(spoken[i]))
         for i in best
     ]
+
+
+def _lexical_scores(
+    snapshot: Snapshot,
+    question: Question,
+    matches: Sequence[tuple[Ids, Scores]],
+    words: Mapping[int, str],
+    pair_weight: float,
+) -> dict[int, float]:
+    """BM25 of each candidate's terms and pairs, the mean of the question's readings; only of those that have any.
+
+    `matches` are the terms' scores, a reading each; `words` the candidates' terms, padded, by row id.
+    """
+    candidates, n_passages = sorted(words), snapshot.n_passages()
+    by_reading: list[dict[int, float]] = []
+    for reading, match in zip(question.readings, matches, strict=True):
+        found = _scores_of(candidates, *match)
+        for row_id, score in pair_scores(reading, words, n_passages).items():
+            found[row_id] = found.get(row_id, 0.0) + pair_weight * score
+        by_reading.append(found)
+    for definition in question.abbreviated:
+        for row_id in snapshot.rows_meaning_otherwise(candidates, definition):
+            by_reading[-1][row_id] = by_reading[0].get(row_id, 0.0)
+    return {
+        row_id: sum(found.get(row_id, 0.0) for found in by_reading) / len(by_reading)
+        for row_id in {row_id for found in by_reading for row_id in found}
+    }
 
 
 def fuse(near: Mapping[int, float], lexical: Mapping[int, float], dense_weight: float) -> dict[int, float]:
@@ -169,7 +182,7 @@ def pair_scores(reading: Reading, passages: Mapping[int, str], n_passages: int) 
     for one, other in dict.fromkeys(pairs):
         wanted = padded(f"{one} {other}")
         counts = {row_id: n for row_id, found in passages.items() if (n := found.count(wanted))}
-        weight = math.log(1 + (n_passages - len(counts) + 0.5) / (len(counts) + 0.5))
+        weight = inverse_document_frequency(n_passages, len(counts))
         for row_id, n in counts.items():
             damping = _K1 * (1 - _B + _B * lengths[row_id] / mean)
             scores[row_id] = scores.get(row_id, 0.0) + weight * n * (_K1 + 1) / (n + damping)
@@ -225,10 +238,6 @@ def padded(found: str) -> str:
     return f" {found.replace(' ', '  ').replace(SENTENCE_BREAK, f' {SENTENCE_BREAK} ')} "
 
 
-def _phrases(readings: Iterable[Reading]) -> list[str]:
-    return list(dict.fromkeys(phrase for reading in readings for slot in reading for phrase in slot))
-
-
 def _best(ids: Ids, scores: Scores, n: int) -> Iterator[int]:
     """The rows of the `n` highest scores; of equal ones, the first."""
     order = np.argsort(-scores, kind="stable")[:n]
@@ -236,6 +245,6 @@ def _best(ids: Ids, scores: Scores, n: int) -> Iterator[int]:
 
 
 def _scores_of(row_ids: Sequence[int], ids: Ids, scores: Scores) -> dict[int, float]:
-    """The scores of those of these rows that have one."""
-    known = np.isin(ids, np.array(row_ids, dtype=np.int64))
+    """The scores of those of these rows, ascending, that have one."""
+    known = are_in(ids, np.array(row_ids, dtype=np.int64))
     return dict(zip(ids[known].tolist(), scores[known].tolist(), strict=True))

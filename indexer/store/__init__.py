@@ -8,7 +8,7 @@ knows nothing of these: they give candidates with plain scores. An index is a fo
     writer.lock     held by the one process that writes
 """
 
-from indexer.store.dense import Ids, Scores
+from indexer.store.dense import Ids, Scores, are_in
 from indexer.store.reader import IndexReader
 from indexer.store.schema import SENTENCE_BREAK, Manifest
 from indexer.store.selection import Selection
@@ -28,4 +28,5 @@ __all__ = [
     "Snapshot",
     "StoredPaper",
     "StoredPassage",
+    "are_in",
 ]

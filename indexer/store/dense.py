@@ -132,9 +132,12 @@ def load(path: Path, dim: int) -> DenseIndex:
     return DenseIndex(index, ids, commit, frozenset({commit}))
 
 
-def set_threads(n: int) -> None:
-    """How many threads a search may use, for the whole process."""
-    faiss.omp_set_num_threads(n)
+def are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
+    """Which of the ids are among the others, (len(ids),)."""
+    if not len(ascending):
+        return np.zeros(len(ids), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
+    return np.asarray(ascending[places] == ids)
 
 
 def _add(index: faiss.Index, connection: sqlite3.Connection, ids: Ids, dim: int) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError
 from indexer.papers import Passage, Reference, Sentence
-from indexer.store.dense import DenseIndex, Ids, Scores
+from indexer.store.dense import DenseIndex, Ids, Scores, are_in
 from indexer.store.packing import unpack_passage, unpack_sentences
 from indexer.store.schema import Manifest
 from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
@@ -75,6 +75,11 @@ class Definition:
     paper_id: str
     """One of them."""
 
+    @property
+    def first_word(self) -> str:
+        """What meanings are told apart by: `end products` of one paper are `endproducts` of another."""
+        return self.long_terms.split(" ", 1)[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Alias:
@@ -102,19 +107,15 @@ class Snapshot:
 
     def n_papers(self) -> int:
         """The number of papers."""
-        (n,) = self._connection.execute("SELECT count(*) FROM papers").fetchone()
-        return int(n)
+        return self._count("papers")
 
     def n_passages(self) -> int:
         """The number of passages."""
-        (n,) = self._connection.execute("SELECT count(*) FROM passages").fetchone()
-        return int(n)
+        return self._count("passages")
 
     def counts(self) -> dict[str, int]:
         """Numbers of papers, passages and vectors. To count the vectors' rows takes a while: not for every search."""
-        query = "SELECT (SELECT count(*) FROM papers), (SELECT count(*) FROM passages), (SELECT count(*) FROM vectors)"
-        n_papers, n_passages, n_vectors = self._connection.execute(query).fetchone()
-        return {"papers": n_papers, "passages": n_passages, "vectors": n_vectors}
+        return {"papers": self.n_papers(), "passages": self.n_passages(), "vectors": self._count("vectors")}
 
     def select(self, selection: Selection) -> Ids | None:
         """Row ids of the selected passages, ascending; None for the default selection.
@@ -185,17 +186,17 @@ class Snapshot:
         ).fetchall()
         ids = np.array([row[0] for row in rows], dtype=np.int64)
         scores = np.array([row[1] for row in rows], dtype=np.float64)
-        wanted = self._are_bodies(ids) if selected is None else _are_in(ids, selected)
+        wanted = self._are_bodies(ids) if selected is None else are_in(ids, selected)
         return ids[wanted], scores[wanted]
 
     def _are_bodies(self, ids: Ids) -> npt.NDArray[np.bool_]:
         """Which of these rows are of papers' bodies: all that have a vector, and those that say so."""
-        bodies = _are_in(ids, self._vectors.ids)
+        bodies = are_in(ids, self._vectors.ids)
         rows = self._connection.execute(
             "SELECT id FROM passages WHERE id IN (SELECT value FROM json_each(?)) AND role = 'body' ORDER BY id",
             (json.dumps(ids[~bodies].tolist()),),
         )
-        return bodies | _are_in(ids, np.array([row[0] for row in rows], dtype=np.int64))
+        return bodies | are_in(ids, np.array([row[0] for row in rows], dtype=np.int64))
 
     def terms_of(self, row_ids: Sequence[int]) -> dict[int, str]:
         """The terms of these passages' own words, in order, with a space between; a sentence a line."""
@@ -233,14 +234,13 @@ class Snapshot:
         )
         return [Definition(*row[:-1]) for row in rows]
 
-    def rows_meaning_otherwise(self, row_ids: Sequence[int], short_terms: str, long_terms: str) -> set[int]:
+    def rows_meaning_otherwise(self, row_ids: Sequence[int], definition: Definition) -> set[int]:
         """Those of these passages whose paper has the short form for something that begins with another word."""
-        first = long_terms.split(" ", 1)[0]
         rows = self._connection.execute(
             f"SELECT id FROM passages WHERE id IN ({marks(row_ids)}) "
             "AND paper IN (SELECT paper FROM abbreviations WHERE short_terms = ?) "
             "AND paper NOT IN (SELECT paper FROM abbreviations WHERE short_terms = ? AND long_terms || ' ' LIKE ?)",
-            (*row_ids, short_terms, short_terms, f"{first} %"),
+            (*row_ids, definition.short_terms, definition.short_terms, f"{definition.first_word} %"),
         )
         return {row[0] for row in rows}
 
@@ -304,13 +304,6 @@ class Snapshot:
         rows: list[dict[str, str | int]] = json.loads(sections)
         return rows
 
-    def entities(self, paper_id: str) -> list[dict[str, str | list[str]]]:
-        """The rows of the record's entity lists, as they stand there."""
-        self._known([paper_id])
-        (entities,) = self._connection.execute("SELECT entities FROM papers WHERE paper_id = ?", (paper_id,)).fetchone()
-        rows: list[dict[str, str | list[str]]] = json.loads(entities)
-        return rows
-
     def references(self, paper_id: str, numbers: Sequence[int] | None = None) -> dict[int, Reference]:
         """Entries of the paper's reference list by their 0-based number; all of them, or those named."""
         where = "" if numbers is None else f"AND number IN ({marks(numbers)})"
@@ -340,6 +333,10 @@ class Snapshot:
             for text, vector, sentences in rows
         }
 
+    def _count(self, table: str) -> int:
+        (n,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return int(n)
+
     def _known(self, paper_ids: Sequence[str]) -> None:
         rows = self._connection.execute(
             f"SELECT paper_id FROM papers WHERE paper_id IN ({marks(paper_ids)})", paper_ids
@@ -359,14 +356,6 @@ class Snapshot:
             values,
         )
         return [_passage(row) for row in rows]
-
-
-def _are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
-    """Which of the ids are among the others."""
-    if not len(ascending):
-        return np.zeros(len(ids), dtype=np.bool_)
-    places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
-    return np.asarray(ascending[places] == ids)
 
 
 def _holds_all(patterns: Sequence[re.Pattern[str]], folded: str) -> bool:
