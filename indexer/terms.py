@@ -13,6 +13,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 import Stemmer
 
@@ -142,25 +143,39 @@ def _fold_letters(text: str) -> str:
 
 def _placed(folded: str) -> Iterator[tuple[str, int, int]]:
     """The terms of a text whose letters are folded, each with where it stands there."""
-    stem = _stemmer().stemWord
     for line in _LINE.finditer(folded):
         words = list(_TERM.finditer(folded, line.start(), line.end()))
         shouted = line[0].isupper() and any(word[0].isalpha() and len(word[0]) > _MAX_CAPITALS for word in words)
         before = None
         for match in words:
             word, start, end = match[0], match.start(), match.end()
-            short = "" if shouted else _acronym(word)
-            word_folded = (short or word).casefold()
-            name, *tail = numbered_parts(word_folded)
-            if short or (word in _LETTERS_AND_WORDS and _is_name(word, before, match)):
-                parts = (ACRONYM + name, *tail)
+            if word in _LETTERS_AND_WORDS and _is_name(word, before, match):
+                yield ACRONYM + word.casefold(), start, end
             else:
-                parts = () if word_folded in STOP_WORDS else (stem(american(name)), *tail)
-            for part, letters in zip(parts, (name, *tail), strict=False):
-                after = start + len(letters) if tail else end
-                yield part, start, after
-                start = after
+                parts = _terms_of(word, shouted)
+                for part, n_letters in parts:
+                    after = start + n_letters if len(parts) > 1 else end
+                    yield part, start, after
+                    start = after
             before = match
+
+
+@lru_cache(maxsize=1 << 16)
+def _terms_of(word: str, shouted: bool) -> tuple[tuple[str, int], ...]:
+    """The terms of one word whose letters are folded, each with how many letters it is of; none of a stop word.
+
+    `shouted` says that it stands in a line all in capitals.
+    """
+    short = "" if shouted else _acronym(word)
+    word_folded = (short or word).casefold()
+    name, *tail = numbered_parts(word_folded)
+    if short:
+        first = ACRONYM + name
+    elif word_folded in STOP_WORDS:
+        return ()
+    else:
+        first = _stemmer().stemWord(american(name))
+    return ((first, len(name)), *((part, len(part)) for part in tail))
 
 
 def _acronym(word: str) -> str:
