@@ -7,15 +7,15 @@ Hybrid Retrieval").
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product, zip_longest
+from itertools import pairwise, product, repeat, zip_longest
 
 import numpy as np
 
 from indexer.embedding import Vectors
 from indexer.papers import Sentence
-from indexer.store import SENTENCE_BREAK, Ids, Scores, Selection, Snapshot, StoredPassage, are_in
+from indexer.store import SENTENCE_BREAK, Ids, Scores, Selection, Similarities, Snapshot, StoredPassage, are_in
 from indexer.terms import terms
 from service.reading import Question, Reading, Slot, inverse_document_frequency, phrases
 
@@ -39,8 +39,11 @@ _NEAR_BEST = 0.8
 _MAX_MARKED = 2
 
 
+_NOTHING, _BREAK, _OTHER = 0, 1, 2
+"""Codes of terms that are not looked for, of a line's end, and of the place in an empty line."""
+
 Shares = tuple[tuple[tuple[Slot, float], ...], ...]
-"""For each reading of a question, what may stand for each slot (padded), and the slot's share; these add up to 1."""
+"""For each reading of a question, what may stand for each slot, and the slot's share; these add up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,65 +99,88 @@ def rank(
     while n < _CANDIDATES_PER_HIT * k:
         n *= 2
     selected = snapshot.select(selection)
-    dense = snapshot.dense(vector, n, selected)
+    nearest = snapshot.nearest(vector, n, selected)
     matches = [snapshot.lexical(phrases([reading]), selected) for reading in question.readings]
-    candidates = sorted(dense.keys() | {row_id for ids, scores in matches for row_id in _best(ids, scores, n)})
-    dense |= snapshot.dense_of(vector, [row_id for row_id in candidates if row_id not in dense])
-    words = {row_id: padded(found) for row_id, found in snapshot.terms_of(candidates).items()}
-    lexical = _lexical_scores(snapshot, question, matches, words, ranking.pair_weight)
-    sentences = snapshot.sentence_scores(vector, sorted(dense))
+    candidates = np.unique(np.concatenate([nearest, *(_best(*match, n) for match in matches)]))
+    near = _Near.of(snapshot.similarities(vector, candidates.tolist()), candidates)
+    wording = Wording(snapshot.terms_of(candidates.tolist()), phrases(question.readings))
+    lexical = _lexical_scores(snapshot, question, matches, candidates, wording, ranking.pair_weight)
     share = ranking.sentence_share
-    near = {row_id: (1 - share) * dense[row_id] + share * max(sentences[row_id]) for row_id in dense}
-    fused = fuse(near, lexical, ranking.dense_weight)
-    of_question = shares(question)
-    spoken = {row_id: spoken_of(of_question, words[row_id]) for row_id in fused}
+    mixed = fuse((1 - share) * near.passages + share * near.best_sentences, lexical, ranking.dense_weight)
+    spoken = spoken_of(shares(question), wording)
     weight = ranking.coverage_weight
-    scores = {row_id: (score + weight * max(spoken[row_id])) / (1 + weight) for row_id, score in fused.items()}
-    best = sorted(scores, key=lambda row_id: (-scores[row_id], row_id))[:k]
+    scores = (mixed + weight * wording.best_lines(spoken)) / (1 + weight)
+    order = np.lexsort((candidates, -scores))[:k].tolist()
     return [
-        Scored(i, scores[i], dense.get(i, 0.0), tuple(sentences.get(i, ())), lexical.get(i, 0.0), tuple(spoken[i]))
-        for i in best
+        Scored(
+            int(candidates[i]),
+            float(scores[i]),
+            float(near.passages[i]),
+            near.sentences(i),
+            float(lexical[i]),
+            tuple(spoken[wording.lines(i)].tolist()),
+        )
+        for i in order
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Cosine similarity of the candidates, (n,) each; 0 for one that has no vector."""
+
+    passages: Scores
+    best_sentences: Scores
+    _starts: Ids
+    """Where a candidate's sentences begin, and where they end, (n + 1,)."""
+    _sentences: Vectors
+
+    @classmethod
+    def of(cls, found: Similarities, candidates: Ids) -> _Near:
+        passages, best = np.zeros(len(candidates)), np.zeros(len(candidates))
+        counts = np.zeros(len(candidates), dtype=np.int64)
+        places = np.searchsorted(candidates, found.ids)
+        passages[places], counts[places] = found.passages, found.n_sentences
+        starts = np.concatenate(([0], np.cumsum(counts)))
+        if len(places):
+            best[places] = np.maximum.reduceat(found.sentences, starts[places])
+        return cls(passages, best, starts, found.sentences)
+
+    def sentences(self, candidate: int) -> tuple[float, ...]:
+        return tuple(self._sentences[self._starts[candidate] : self._starts[candidate + 1]].tolist())
 
 
 def _lexical_scores(
     snapshot: Snapshot,
     question: Question,
     matches: Sequence[tuple[Ids, Scores]],
-    words: Mapping[int, str],
+    candidates: Ids,
+    wording: Wording,
     pair_weight: float,
-) -> dict[int, float]:
-    """BM25 of each candidate's terms and pairs, the mean of the question's readings; only of those that have any.
+) -> Scores:
+    """BM25 of each candidate's terms and pairs (n,), the mean of the question's readings; 0 where none occurs.
 
-    `matches` are the terms' scores, a reading each; `words` the candidates' terms, padded, by row id.
+    `matches` are the terms' scores, a reading each; `wording` is the candidates'.
     """
-    candidates, n_passages = sorted(words), snapshot.n_passages()
-    by_reading: list[dict[int, float]] = []
-    for reading, match in zip(question.readings, matches, strict=True):
-        found = _scores_of(candidates, *match)
-        for row_id, score in pair_scores(reading, words, n_passages).items():
-            found[row_id] = found.get(row_id, 0.0) + pair_weight * score
-        by_reading.append(found)
+    n_passages = snapshot.n_passages()
+    by_reading = [
+        _scores_of(candidates, *match) + pair_weight * pair_scores(reading, wording, n_passages)
+        for reading, match in zip(question.readings, matches, strict=True)
+    ]
     for definition in question.abbreviated:
-        for row_id in snapshot.rows_meaning_otherwise(candidates, definition):
-            by_reading[-1][row_id] = by_reading[0].get(row_id, 0.0)
-    return {
-        row_id: sum(found.get(row_id, 0.0) for found in by_reading) / len(by_reading)
-        for row_id in {row_id for found in by_reading for row_id in found}
-    }
+        otherwise = snapshot.rows_meaning_otherwise(candidates.tolist(), definition)
+        said = np.isin(candidates, list(otherwise))
+        by_reading[-1][said] = by_reading[0][said]
+    return np.asarray(np.mean(by_reading, axis=0))
 
 
-def fuse(near: Mapping[int, float], lexical: Mapping[int, float], dense_weight: float) -> dict[int, float]:
-    """The convex combination of both scores for every candidate of either.
+def fuse(near: Scores, lexical: Scores, dense_weight: float) -> Scores:
+    """The convex combination of both scores of each candidate, (n,).
 
     `near` is half the passage's cosine and half its best sentence's, no less than 0; BM25 is divided by the best of the
     candidates.
     """
-    top = max(lexical.values(), default=0.0) or 1.0
-    return {
-        row_id: dense_weight * max(0.0, near.get(row_id, 0.0)) + (1 - dense_weight) * lexical.get(row_id, 0.0) / top
-        for row_id in near.keys() | lexical.keys()
-    }
+    top = lexical.max(initial=0.0) or 1.0
+    return dense_weight * np.maximum(near, 0.0) + (1 - dense_weight) * lexical / top
 
 
 def sentence_scores(scored: Sequence[Scored], passages: Sequence[StoredPassage]) -> list[list[float]]:
@@ -168,24 +194,60 @@ def sentence_scores(scored: Sequence[Scored], passages: Sequence[StoredPassage])
     ]
 
 
-def pair_scores(reading: Reading, passages: Mapping[int, str], n_passages: int) -> dict[int, float]:
-    """BM25 (k1 1.2, b 0.75) of the reading's pairs of neighbouring terms in these passages, where they stand together.
+class Wording:
+    """The terms of some passages, sentence by sentence, to look for phrases in."""
 
-    `passages` are the candidates' terms by row id, padded; `n_passages` is the index's size. A pair's
-    document frequency is counted among the candidates: a passage that holds two of the query's words side by side is
-    seldom not one. Passages without a pair are left out.
+    def __init__(self, passages: Sequence[str], wanted: Sequence[str]) -> None:
+        """Of each passage its terms with a space between, a sentence a line. Only `wanted` phrases' words are known."""
+        self._codes = {SENTENCE_BREAK: _BREAK, "": _NOTHING}
+        for word in dict.fromkeys(word for phrase in wanted for word in phrase.split()):
+            self._codes[word] = len(self._codes) + 1
+        terms = SENTENCE_BREAK.join(passages).replace(SENTENCE_BREAK, f" {SENTENCE_BREAK} ").split(" ")
+        self._terms = np.fromiter(map(self._codes.get, terms, repeat(_OTHER)), dtype=np.int32, count=len(terms))
+        self._line_of = np.cumsum(self._terms == _BREAK)
+        n_lines = [passage.count(SENTENCE_BREAK) + 1 for passage in passages]
+        self._passage_of = np.repeat(np.arange(len(passages)), n_lines)
+        self._starts = np.concatenate(([0], np.cumsum(n_lines, dtype=np.int64)))
+        self.n_lines = len(self._passage_of)
+        said = self._passage_of[self._line_of[self._terms > _BREAK]] if passages else []
+        self.lengths = np.bincount(said, minlength=len(passages))
+        """Terms of each passage, (n_passages,)."""
+
+    def lines(self, passage: int) -> slice:
+        """The lines of a passage among all."""
+        return slice(int(self._starts[passage]), int(self._starts[passage + 1]))
+
+    def best_lines(self, scores: Scores) -> Scores:
+        """The best score among each passage's lines, (n_passages,), of one for every line."""
+        return np.maximum.reduceat(scores, self._starts[:-1]) if self.n_lines else scores
+
+    def lines_with(self, phrase: str) -> Ids:
+        """The line of each place where the phrase stands, ascending. None crosses a line's end."""
+        codes = [self._codes[word] for word in phrase.split()]
+        n = max(0, len(self._terms) - len(codes) + 1)
+        here = np.ones(n, dtype=np.bool_)
+        for at, code in enumerate(codes):
+            here &= self._terms[at : at + n] == code
+        return np.asarray(self._line_of[:n][here])
+
+    def counts(self, phrase: str) -> Ids:
+        """How often each passage has the phrase, (n_passages,)."""
+        return np.bincount(self._passage_of[self.lines_with(phrase)], minlength=len(self.lengths))
+
+
+def pair_scores(reading: Reading, wording: Wording, n_passages: int) -> Scores:
+    """BM25 (k1 1.2, b 0.75) of the reading's pairs of neighbouring terms in each passage, (n,); 0 where none stands.
+
+    `wording` is the candidates'; `n_passages` is the index's size. A pair's document frequency is counted among the
+    candidates: a passage that holds two of the query's words side by side is seldom not one.
     """
-    lengths = {row_id: len(found.split()) for row_id, found in passages.items()}
-    mean = sum(lengths.values()) / max(len(lengths), 1)
-    pairs = (pair for slots in pairwise(reading) for pair in product(*slots))
-    scores: dict[int, float] = {}
-    for one, other in dict.fromkeys(pairs):
-        wanted = padded(f"{one} {other}")
-        counts = {row_id: n for row_id, found in passages.items() if (n := found.count(wanted))}
-        weight = inverse_document_frequency(n_passages, len(counts))
-        for row_id, n in counts.items():
-            damping = _K1 * (1 - _B + _B * lengths[row_id] / mean)
-            scores[row_id] = scores.get(row_id, 0.0) + weight * n * (_K1 + 1) / (n + damping)
+    mean = max(float(wording.lengths.sum()), 1.0) / max(len(wording.lengths), 1)
+    damping = _K1 * (1 - _B + _B * wording.lengths / mean)
+    scores = np.zeros(len(wording.lengths))
+    for one, other in dict.fromkeys(pair for slots in pairwise(reading) for pair in product(*slots)):
+        counts = wording.counts(f"{one} {other}")
+        weight = inverse_document_frequency(n_passages, int(np.count_nonzero(counts)))
+        scores += weight * counts * (_K1 + 1) / (counts + damping)
     return scores
 
 
@@ -195,18 +257,19 @@ def shares(question: Question) -> Shares:
     for reading in question.readings:
         weights = {slot: max(question.weights[each] for each in slot) for slot in dict.fromkeys(reading)}
         total = sum(weights.values()) or 1.0
-        found.append(tuple((tuple(map(padded, slot)), weight / total) for slot, weight in weights.items()))
+        found.append(tuple((slot, weight / total) for slot, weight in weights.items()))
     return tuple(found)
 
 
-def spoken_of(of_question: Shares, words: str) -> list[float]:
-    """For each line of padded terms, the share of the question that it speaks of, in the reading that suits it."""
-    lines = words.split(SENTENCE_BREAK)
-    best = [0.0] * len(lines)
+def spoken_of(of_question: Shares, wording: Wording) -> Scores:
+    """For each line, the share of the question that it speaks of, in the reading that suits it, (n_lines,)."""
+    best = np.zeros(wording.n_lines)
     for reading in of_question:
-        present = [(slot, share) for slot, share in reading if any(phrase in words for phrase in slot)]
-        for n, line in enumerate(lines):
-            best[n] = max(best[n], sum(share for slot, share in present if any(phrase in line for phrase in slot)))
+        spoken = np.zeros(wording.n_lines)
+        for slot, share in reading:
+            said = np.concatenate([wording.lines_with(phrase) for phrase in slot])
+            spoken[np.unique(said)] += share
+        best = np.maximum(best, spoken)
     return best
 
 
@@ -216,8 +279,8 @@ def coverage(question: Question, passages: Sequence[StoredPassage]) -> float:
     A passage speaks of what stands in its words, the headings above it, and its paper's title.
     """
     texts = ("\n".join((each.paper.title, *each.passage.section, each.passage.text)) for each in passages)
-    words = padded(SENTENCE_BREAK.join(" ".join(terms(text)) for text in texts))
-    return max(spoken_of(shares(question), words))
+    wording = Wording([" ".join(terms(text)) for text in texts], phrases(question.readings))
+    return float(spoken_of(shares(question), wording).max(initial=0.0))
 
 
 def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sentence]:
@@ -230,21 +293,20 @@ def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sente
     return [stored.passage.sentences[i] for i in sorted(marked)]
 
 
-def padded(found: str) -> str:
-    """Terms with two spaces between and one about them, so that no two share one: a phrase is counted as a text.
-
-    Lines, a sentence each, stay lines: no phrase crosses them.
-    """
-    return f" {found.replace(' ', '  ').replace(SENTENCE_BREAK, f' {SENTENCE_BREAK} ')} "
-
-
-def _best(ids: Ids, scores: Scores, n: int) -> Iterator[int]:
+def _best(ids: Ids, scores: Scores, n: int) -> Ids:
     """The rows of the `n` highest scores; of equal ones, the first."""
-    order = np.argsort(-scores, kind="stable")[:n]
-    yield from ids[order].tolist()
+    if len(ids) > n:
+        least = np.partition(scores, len(scores) - n)[len(scores) - n]
+        above = scores > least
+        level = np.flatnonzero(scores == least)[: n - np.count_nonzero(above)]
+        above[level] = True
+        return np.asarray(ids[above])
+    return ids
 
 
-def _scores_of(row_ids: Sequence[int], ids: Ids, scores: Scores) -> dict[int, float]:
-    """The scores of those of these rows, ascending, that have one."""
-    known = are_in(ids, np.array(row_ids, dtype=np.int64))
-    return dict(zip(ids[known].tolist(), scores[known].tolist(), strict=True))
+def _scores_of(candidates: Ids, ids: Ids, scores: Scores) -> Scores:
+    """The candidates' scores, (n,); 0 for one that has none. Both kinds of ids ascend."""
+    found = np.zeros(len(candidates))
+    known = are_in(candidates, ids)
+    found[known] = scores[np.searchsorted(ids, candidates[known])]
+    return found

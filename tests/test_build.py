@@ -263,7 +263,7 @@ def places(index: Path) -> dict[str, str]:
             for each in snapshot.passages_of(paper.paper_id):
                 assert text[each.passage.start : each.passage.end] == each.passage.text
         assert len({paper.origin for paper in found.values()}) == len(found)
-        assert len(snapshot.dense(WordEmbedder().encode_query("femur"), 99, None)) == snapshot.counts()["vectors"]
+        assert len(snapshot.nearest(WordEmbedder().encode_query("femur"), 99, None)) == snapshot.counts()["vectors"]
     reader.close()
     return {paper_id: paper.source for paper_id, paper in found.items()}
 

@@ -12,7 +12,7 @@ from indexer.store.dense import Ids, Scores, are_in
 from indexer.store.reader import IndexReader
 from indexer.store.schema import SENTENCE_BREAK, Manifest
 from indexer.store.selection import Selection
-from indexer.store.snapshot import Alias, Definition, Snapshot, StoredPaper, StoredPassage
+from indexer.store.snapshot import Alias, Definition, Similarities, Snapshot, StoredPaper, StoredPassage
 from indexer.store.writer import IndexWriter
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Manifest",
     "Scores",
     "Selection",
+    "Similarities",
     "Snapshot",
     "StoredPaper",
     "StoredPassage",

@@ -2,22 +2,31 @@
 
 The only module that imports faiss. The file is a small header and FAISS's own bytes, with a checksum; it is written
 beside its place and moved there. Whatever is wrong with it, the rows make it anew: also when it is another index's.
+
+Up to `EXACT_ROWS` vectors every one is compared. Above, they stand in an inverted file (IVF, Jegou et al. 2011) in
+8 bits a dimension, and the lists nearest to a query are searched; how many is measured when it is made. It gives no
+scores: whoever asks compares what it finds with the rows' own vectors.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
 import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from indexer.embedding import Vectors
+from indexer.store.packing import unpack_passage, unpack_sentences
 from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
 
 Ids = npt.NDArray[np.int64]
@@ -26,110 +35,161 @@ Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 """(n,) float64: higher is better."""
 
+EXACT_ROWS = 50_000
+"""The most vectors that are all compared: 5 ms a query. docs/decisions/0005-large-indexes.md."""
+RECALL_WANTED = 0.99
+"""Share of the 10 nearest that an inverted file must find in the sample of queries that it is tried with."""
+
 _log = logging.getLogger(__name__)
 
-_MAGIC = b"loccit-vectors-2"
-_HEADER = struct.Struct(f"<16sq{2 * TOKEN_BYTES}sqI")
-"""Magic, generation and token of the commit, payload length in bytes, CRC-32 of the payload."""
+_MAGIC = b"loccit-vectors-3"
+_HEADER = struct.Struct(f"<16sq{2 * TOKEN_BYTES}sIqI")
+"""Magic, generation and token of the commit, lengths in bytes of the structure's JSON and of the payload, and the
+CRC-32 of both."""
 
 _LOAD_ROWS = 10_000
+_ROWS_A_LIST = 40
+"""To train a list with: FAISS asks for 39."""
+_N_TRIED = 200
+"""Queries: sentences of the papers."""
+_N_NEAREST = 10
+_N_FOUND = 200
+"""Passages that a query is given, to be compared again."""
+_GROWTH = 2
+"""Times as many vectors as it was made with, before an inverted file is made anew,"""
+_GROWTH_UNWRITTEN = 8
+"""... and where it cannot be written, but only held: a reader that catches up should not train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """How the vectors are searched."""
+
+    n_lists: int = 0
+    """Of an inverted file; 0 where every vector is compared."""
+    n_probed: int = 0
+    """Lists that are searched for a query."""
+    recall: float = 1.0
+    """Recall@10 against comparing every vector, measured when the structure was made."""
+    n_made_with: int = 0
+    """Vectors that there were then."""
 
 
 class DenseIndex:
-    """Exact inner-product search over the vectors of one commit. Never changed once made."""
+    """The vectors of one commit, to be searched by inner product. Never changed once made."""
 
-    def __init__(self, index: faiss.Index, ids: Ids, commit: Commit, history: frozenset[Commit]) -> None:
+    def __init__(
+        self, index: faiss.Index, ids: Ids, commit: Commit, history: frozenset[Commit], structure: Structure
+    ) -> None:
         self._index = index
         self.ids = ids
         self.commit = commit
         self.history = history
         """Commits known to have led to this one, itself among them."""
+        self.structure = structure
 
-    def search(self, vector: Vectors, n: int, allowed: Ids | None = None) -> tuple[Ids, Vectors]:
-        """The `n` rows with the highest inner product with `vector` (dim,), best first, and those products.
+    def search(self, vector: Vectors, n: int, allowed: Ids | None = None) -> Ids:
+        """The `n` rows with the highest inner product with `vector` (dim,), best first as far as the index can tell.
 
-        With `allowed`, only among these rows; fewer than `n` come back only when there are no more.
+        With `allowed`, ascending, only among these rows; fewer than `n` come back only when there are no more.
         """
         n = min(n, len(self.ids) if allowed is None else len(allowed))
         if n == 0:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        parameters = None
-        if allowed is not None:
-            parameters = faiss.SearchParameters()
-            parameters.sel = faiss.IDSelectorBatch(allowed)
-        scores, ids = self._index.search(vector[np.newaxis, :], n, params=parameters)
-        found = ids[0] >= 0
-        return ids[0][found], scores[0][found]
+            return np.empty(0, dtype=np.int64)
+        faiss.omp_set_num_threads(1)  # of this thread: a team of them would wait for each other, spinning
+        selector = None if allowed is None else _selector(allowed)
+        # The fewer rows are allowed, the more lists hold as many of them.
+        share = 1.0 if allowed is None else len(allowed) / len(self.ids)
+        n_probed = min(self.structure.n_lists, int(self.structure.n_probed / share))
+        ids = self._found(vector, n, n_probed, selector)
+        if len(ids) < n and n_probed < self.structure.n_lists:
+            ids = self._found(vector, n, self.structure.n_lists, selector)
+        return ids
+
+    def _found(self, vector: Vectors, n: int, n_probed: int, selector: faiss.IDSelector | None) -> Ids:
+        parameters = _probing(n_probed) if self.structure.n_lists else faiss.SearchParameters()
+        if selector is not None:
+            parameters.sel = selector
+        _, ids = self._index.search(vector[np.newaxis, :], n, params=parameters)
+        return np.asarray(ids[0][ids[0] >= 0])
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
-        payload = faiss.serialize_index(self._index).tobytes()
+        structure = json.dumps(asdict(self.structure)).encode()
+        payload = faiss.serialize_index(self._index)
+        checksum = zlib.crc32(payload.data, zlib.crc32(structure))
         beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             with beside.open("wb") as file:
                 generation, token = self.commit
-                file.write(_HEADER.pack(_MAGIC, generation, token.encode(), len(payload), zlib.crc32(payload)))
-                file.write(payload)
+                file.write(_HEADER.pack(_MAGIC, generation, token.encode(), len(structure), payload.nbytes, checksum))
+                file.write(structure)
+                file.write(payload.data)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
 
-    def caught_up(self, connection: sqlite3.Connection, dim: int) -> DenseIndex:
+    def caught_up(self, connection: sqlite3.Connection, dim: int, *, growth: int = _GROWTH_UNWRITTEN) -> DenseIndex:
         """This index as the rows have it now, inside the connection's transaction.
 
         Along one line of commits row ids are never used twice, so that a row known by its id is known. An index of
-        another line says nothing: the rows are read anew.
+        another line says nothing: the rows are read anew, as they are when they have grown by more than `growth`.
         """
         history = read_commits(connection)
         commit = max(history)
         if self.commit == commit:
-            return DenseIndex(self._index, self.ids, commit, history)
+            return DenseIndex(self._index, self.ids, commit, history, self.structure)
         related = self.commit in history or commit in self.history
         if not related and len(self.ids):
             _log.warning("the vectors at hand are not of this index: making them anew from the rows")
         rows = np.fromiter((row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), dtype=np.int64)
-        start = self if related and self._index.d == dim else empty(dim)
-        gone = np.setdiff1d(start.ids, rows, assume_unique=True)
-        new = np.setdiff1d(rows, start.ids, assume_unique=True)
+        if not related or self._index.d != dim or not _suits(self.structure, len(rows), growth):
+            index, structure = _made(connection, rows, dim)
+            return DenseIndex(index, rows, commit, history, structure)
+        gone = np.setdiff1d(self.ids, rows, assume_unique=True)
+        new = np.setdiff1d(rows, self.ids, assume_unique=True)
         if not len(gone) and not len(new):
-            return DenseIndex(start._index, rows, commit, history)
-        index = faiss.clone_index(start._index)
+            return DenseIndex(self._index, rows, commit, history, self.structure)
+        index = faiss.clone_index(self._index)
         if len(gone):
             index.remove_ids(faiss.IDSelectorBatch(gone))
-        _add(index, connection, new, dim)
-        return DenseIndex(index, rows, commit, history)
+        for ids, vectors in _vectors(connection, new, dim):
+            index.add_with_ids(vectors, ids)
+        return DenseIndex(index, rows, commit, history, self.structure)
+
+    def renewed(self, connection: sqlite3.Connection, dim: int) -> DenseIndex:
+        """The same, and made anew where it has grown out of its structure: to be saved."""
+        return self.caught_up(connection, dim, growth=_GROWTH)
 
 
 def empty(dim: int) -> DenseIndex:
     """An index without rows, of no commit."""
-    index = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
-    return DenseIndex(index, np.empty(0, dtype=np.int64), Commit(-1, ""), frozenset())
+    return DenseIndex(_flat(dim), np.empty(0, dtype=np.int64), Commit(-1, ""), frozenset(), Structure())
 
 
 def load(path: Path, dim: int) -> DenseIndex:
     """The index in the file, or an empty one when the file is missing or damaged."""
     try:
         with path.open("rb") as file:
-            header = file.read(_HEADER.size)
-            magic, generation, token, length, checksum = _HEADER.unpack(header)
-            payload = file.read()
+            magic, generation, token, n_structure, n_payload, checksum = _HEADER.unpack(file.read(_HEADER.size))
+            structure = file.read(n_structure) if magic == _MAGIC else b""
+            payload = np.fromfile(file, dtype=np.uint8)
     except FileNotFoundError:
         return empty(dim)
     except (OSError, struct.error) as error:
         _log.warning("%s cannot be read (%s): making it anew from the rows", path, error)
         return empty(dim)
-    if magic != _MAGIC or len(payload) != length or zlib.crc32(payload) != checksum:
-        _log.warning("%s is damaged: making it anew from the rows", path)
+    if magic != _MAGIC or len(payload) != n_payload or zlib.crc32(payload.data, zlib.crc32(structure)) != checksum:
+        _log.warning("%s is damaged, or another version's: making it anew from the rows", path)
         return empty(dim)
-    index = faiss.deserialize_index(np.frombuffer(payload, dtype=np.uint8))
-    if not isinstance(index, faiss.IndexIDMap2) or index.d != dim:
-        _log.warning("%s holds another kind of index: making it anew from the rows", path)
+    index = faiss.deserialize_index(payload)
+    if index.d != dim:
+        _log.warning("%s holds vectors of another size: making it anew from the rows", path)
         return empty(dim)
-    ids = np.sort(faiss.vector_to_array(index.id_map))
     commit = Commit(generation, token.decode("ascii", "replace"))
-    return DenseIndex(index, ids, commit, frozenset({commit}))
+    return DenseIndex(index, _ids_of(index), commit, frozenset({commit}), Structure(**json.loads(structure)))
 
 
 def are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
@@ -140,18 +200,108 @@ def are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
     return np.asarray(ascending[places] == ids)
 
 
-def _add(index: faiss.Index, connection: sqlite3.Connection, ids: Ids, dim: int) -> None:
-    """Add the vectors of these rows, a bounded number at a time."""
+def _flat(dim: int) -> faiss.Index:
+    return faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
+
+
+def _ids_of(index: faiss.Index) -> Ids:
+    """The index's row ids, ascending."""
+    if isinstance(index, faiss.IndexIDMap2):
+        return np.sort(faiss.vector_to_array(index.id_map))
+    assert isinstance(index, faiss.IndexIVF)
+    lists = index.invlists
+    assert lists is not None
+    sizes = [lists.list_size(n) for n in range(index.nlist)]
+    parts = [faiss.rev_swig_ptr(lists.get_ids(n), size) for n, size in enumerate(sizes) if size]
+    return np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+
+
+def _selector(allowed: Ids) -> faiss.IDSelector:
+    """What lets these rows through, ascending: a bit a row, as long as that is not many more bytes than the ids."""
+    if allowed[-1] > 64 * len(allowed) + (1 << 23):
+        return faiss.IDSelectorBatch(allowed)
+    bits = np.zeros(int(allowed[-1]) + 1, dtype=np.bool_)
+    bits[allowed] = True
+    bitmap: Any = faiss.IDSelectorBitmap  # takes an array and keeps it, which its stub does not know
+    selector: faiss.IDSelector = bitmap(np.packbits(bits, bitorder="little"))
+    return selector
+
+
+def _probing(n_probed: int) -> faiss.IVFSearchParameters:
+    parameters = faiss.IVFSearchParameters()
+    parameters.nprobe = n_probed
+    return parameters
+
+
+def _suits(structure: Structure, n: int, growth: int) -> bool:
+    """Whether an index of that structure may go on with so many vectors."""
+    if not structure.n_lists:
+        return n <= EXACT_ROWS * growth // _GROWTH
+    return EXACT_ROWS // _GROWTH < n <= structure.n_made_with * growth
+
+
+def _made(connection: sqlite3.Connection, rows: Ids, dim: int) -> tuple[faiss.Index, Structure]:
+    """An index of these rows, in the structure that suits their number."""
+    if len(rows) <= EXACT_ROWS:
+        index = _flat(dim)
+        for ids, vectors in _vectors(connection, rows, dim):
+            index.add_with_ids(vectors, ids)
+        return index, Structure()
+    faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+    random = np.random.default_rng(0)
+    n_lists = 1 << min(round(np.log2(2 * np.sqrt(len(rows)))), int(np.log2(len(rows) / _ROWS_A_LIST)))
+    index = faiss.index_factory(dim, f"IVF{n_lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+    _log.info("sorting %s vectors into %s lists", f"{len(rows):,}", f"{n_lists:,}")
+    sample = np.sort(random.choice(rows, min(len(rows), n_lists * _ROWS_A_LIST), replace=False))
+    index.train(np.concatenate([vectors for _, vectors in _vectors(connection, sample, dim)]))
+    queries = _sentences(connection, random.choice(rows, _N_TRIED, replace=False), dim)
+    nearest = _Nearest(queries)
+    for ids, vectors in _vectors(connection, rows, dim):
+        index.add_with_ids(vectors, ids)
+        nearest.see(ids, vectors)
+    for n_probed in (1 << n for n in range(n_lists.bit_length())):
+        _, found = index.search(queries, _N_FOUND, params=_probing(n_probed))
+        recall = nearest.recall(found)
+        if recall >= RECALL_WANTED:
+            break
+    return index, Structure(n_lists, n_probed, recall, len(rows))
+
+
+class _Nearest:
+    """The rows nearest to some queries, every vector compared."""
+
+    def __init__(self, queries: Vectors) -> None:
+        self._queries = queries
+        self._scores = np.full((len(queries), _N_NEAREST), -np.inf, dtype=np.float32)
+        self._ids = np.full((len(queries), _N_NEAREST), -1, dtype=np.int64)
+
+    def see(self, ids: Ids, vectors: Vectors) -> None:
+        """Compare these vectors (n, dim) too."""
+        scores = np.hstack((self._scores, self._queries @ vectors.T))
+        every = np.hstack((self._ids, np.broadcast_to(ids, (len(self._queries), len(ids)))))
+        best = np.argpartition(-scores, _N_NEAREST - 1, axis=1)[:, :_N_NEAREST]
+        self._scores, self._ids = np.take_along_axis(scores, best, 1), np.take_along_axis(every, best, 1)
+
+    def recall(self, found: Ids) -> float:
+        """The share of them that stands among those found, (n_queries, n)."""
+        return float(np.mean([np.isin(wanted, got).mean() for wanted, got in zip(self._ids, found, strict=True)]))
+
+
+def _sentences(connection: sqlite3.Connection, rows: Ids, dim: int) -> Vectors:
+    """A sentence's vector of each of these rows: what a question is like, more than a passage."""
+    blobs = (
+        connection.execute("SELECT sentences FROM vectors WHERE id = ?", (row_id,)).fetchone()[0]
+        for row_id in rows.tolist()
+    )
+    return np.vstack([unpack_sentences(blob, dim)[-1] for blob in blobs])
+
+
+def _vectors(connection: sqlite3.Connection, ids: Ids, dim: int) -> Iterator[tuple[Ids, Vectors]]:
+    """These rows, ascending, with their vectors (n, dim), a bounded number at a time."""
     for at in range(0, len(ids), _LOAD_ROWS):
         part = ids[at : at + _LOAD_ROWS]
-        wanted = set(part.tolist())
-        rows = connection.execute(
-            "SELECT id, vector FROM vectors WHERE id BETWEEN ? AND ? ORDER BY id", (int(part[0]), int(part[-1]))
+        blobs = (
+            connection.execute("SELECT vector FROM vectors WHERE id = ?", (row_id,)).fetchone()[0]
+            for row_id in part.tolist()
         )
-        vectors = np.empty((len(part), dim), dtype=np.float32)
-        n = 0
-        for row_id, blob in rows:
-            if row_id in wanted:
-                vectors[n] = np.frombuffer(blob, dtype=np.float32)
-                n += 1
-        index.add_with_ids(vectors[:n], part[:n])
+        yield part, np.vstack([unpack_passage(blob) for blob in blobs]).reshape(len(part), dim)

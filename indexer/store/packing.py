@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from indexer.embedding import PassageVectors, Vectors
 
@@ -30,3 +33,15 @@ def unpack_sentences(blob: bytes, dim: int) -> Vectors:
     scales = np.frombuffer(blob, dtype=_SCALE, count=n)
     levels = np.frombuffer(blob, dtype=np.int8, offset=n * _SCALE.itemsize).reshape(n, dim)
     return np.asarray(levels * scales[:, np.newaxis], dtype=np.float32)
+
+
+def cosines(
+    vector: Vectors, passages: Sequence[bytes], sentences: Sequence[bytes]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Similarity of packed passages (n,) and of all their sentences (m,) to a vector, and how many each has (n,)."""
+    whole = np.frombuffer(b"".join(passages), dtype=_SCALE).reshape(len(passages), len(vector)) @ vector
+    counts = np.array([len(blob) // (_SCALE.itemsize + len(vector)) for blob in sentences], dtype=np.int64)
+    split = [(blob, int(n) * _SCALE.itemsize) for blob, n in zip(sentences, counts, strict=True)]
+    scales = np.frombuffer(b"".join(blob[:at] for blob, at in split), dtype=_SCALE)
+    levels = np.frombuffer(b"".join(blob[at:] for blob, at in split), dtype=np.int8).reshape(-1, len(vector))
+    return whole, levels.astype(np.float32) @ vector * scales, counts

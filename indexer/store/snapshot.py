@@ -18,8 +18,8 @@ import numpy.typing as npt
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError
 from indexer.papers import Passage, Reference, Sentence
-from indexer.store.dense import DenseIndex, Ids, Scores, are_in
-from indexer.store.packing import unpack_passage, unpack_sentences
+from indexer.store.dense import DenseIndex, Ids, Scores, Structure, are_in
+from indexer.store.packing import cosines, unpack_passage, unpack_sentences
 from indexer.store.schema import Manifest
 from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
 
@@ -94,6 +94,20 @@ class Alias:
     paper_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Similarities:
+    """Cosine similarity of passages, whole and sentence by sentence, to one vector."""
+
+    ids: Ids
+    """Row ids, ascending (n,)."""
+    passages: Vectors
+    """(n,)"""
+    sentences: Vectors
+    """(m,) of all the passages' sentences, in order."""
+    n_sentences: Ids
+    """(n,)"""
+
+
 class Snapshot:
     """One generation of an index. Valid inside `IndexReader.snapshot()` only."""
 
@@ -116,6 +130,11 @@ class Snapshot:
     def counts(self) -> dict[str, int]:
         """Numbers of papers, passages and vectors. To count the vectors' rows takes a while: not for every search."""
         return {"papers": self.n_papers(), "passages": self.n_passages(), "vectors": self._count("vectors")}
+
+    @property
+    def structure(self) -> Structure:
+        """How the vectors are searched."""
+        return self._vectors.structure
 
     def select(self, selection: Selection) -> Ids | None:
         """Row ids of the selected passages, ascending; None for the default selection.
@@ -149,28 +168,17 @@ class Snapshot:
         found = (row_id for row_id, *own in rows if not own or _holds_all(patterns, folded_words(*own)))
         return np.fromiter(found, dtype=np.int64)
 
-    def dense(self, vector: Vectors, n: int, selected: Ids | None) -> dict[int, float]:
-        """Cosine similarity of the `n` nearest passages, by row id."""
-        ids, scores = self._vectors.search(vector, n, selected)
-        return dict(zip(ids.tolist(), scores.tolist(), strict=True))
+    def nearest(self, vector: Vectors, n: int, selected: Ids | None) -> Ids:
+        """The `n` passages whose vectors are nearest to this one, best first as far as the dense index can tell."""
+        return self._vectors.search(vector, n, selected)
 
-    def dense_of(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, float]:
-        """Cosine similarity of these passages; those that have no vector are left out."""
-        rows = self._connection.execute(f"SELECT id, vector FROM vectors WHERE id IN ({marks(row_ids)})", row_ids)
-        return {row_id: float(unpack_passage(blob) @ vector) for row_id, blob in rows}
-
-    def sentence_scores(self, vector: Vectors, row_ids: Sequence[int]) -> dict[int, list[float]]:
-        """Cosine similarity of each sentence of these passages; those that have no vectors are left out."""
+    def similarities(self, vector: Vectors, row_ids: Sequence[int]) -> Similarities:
+        """Cosine similarity to a vector of those of these passages that have vectors, in the order of their ids."""
         rows = self._connection.execute(
-            f"SELECT id, sentences FROM vectors WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
+            f"SELECT id, vector, sentences FROM vectors WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
         ).fetchall()
-        if not rows:
-            return {}
-        unpacked = [unpack_sentences(blob, len(vector)) for _, blob in rows]
-        scores = iter((np.concatenate(unpacked) @ vector).tolist())
-        return {
-            row_id: [next(scores) for _ in sentences] for (row_id, _), sentences in zip(rows, unpacked, strict=True)
-        }
+        passages, sentences, counts = cosines(vector, [row[1] for row in rows], [row[2] for row in rows])
+        return Similarities(np.array([row[0] for row in rows], dtype=np.int64), passages, sentences, counts)
 
     def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
         """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of every selected passage that holds any of the phrases.
@@ -198,10 +206,12 @@ class Snapshot:
         )
         return bodies | are_in(ids, np.array([row[0] for row in rows], dtype=np.int64))
 
-    def terms_of(self, row_ids: Sequence[int]) -> dict[int, str]:
-        """The terms of these passages' own words, in order, with a space between; a sentence a line."""
-        rows = self._connection.execute(f"SELECT id, terms FROM passages WHERE id IN ({marks(row_ids)})", row_ids)
-        return dict(rows.fetchall())
+    def terms_of(self, row_ids: Sequence[int]) -> list[str]:
+        """The terms of these passages' own words, in order, with a space between; a sentence a line. Row ids ascend."""
+        rows = self._connection.execute(
+            f"SELECT terms FROM passages WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
+        )
+        return [row[0] for row in rows]
 
     def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
         """In how many passages each of these terms stands; 0 for one that stands in none."""

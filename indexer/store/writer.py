@@ -198,7 +198,7 @@ class IndexWriter:
         present = dense.load(path, manifest.model.dim)
         if present.commit != commit:
             try:
-                present.caught_up(self._connection, manifest.model.dim).save(path)
+                present.renewed(self._connection, manifest.model.dim).save(path)
             except OSError as error:
                 raise IndexNotWritableError(
                     f"{path} cannot be written ({error}); the papers themselves are safe"
