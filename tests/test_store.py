@@ -34,9 +34,9 @@ from indexer.papers import Span
 from indexer.plaintext import plain_text
 from indexer.store import Ids, IndexReader, IndexWriter, Selection, Snapshot
 from indexer.store import dense as dense_module
+from indexer.store.postings import FTS_WEIGHTS
 from indexer.store.schema import DATABASE, VECTORS, Commit, damage_named
 from indexer.store.selection import folded_words, phrase_pattern
-from indexer.store.snapshot import FTS_WEIGHTS
 from indexer.terms import fold, terms
 from tests.fakes import WordEmbedder
 

@@ -9,10 +9,12 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from indexer.store import dense
 from indexer.store.dense import DenseIndex
+from indexer.store.postings import Collection, read_collection
 from indexer.store.schema import VECTORS, Commit, connect, damage_named, file_identity, read_commits, read_meta
 from indexer.store.snapshot import Snapshot
 
@@ -27,6 +29,7 @@ class IndexReader:
         self._file = file_identity(folder)
         self._idle: list[sqlite3.Connection] = [connect(folder)]
         self._vectors: DenseIndex | None = None
+        self._collection: tuple[Commit, Collection] | None = None
         with self.snapshot():
             pass  # a damaged or foreign index is found now, not at the first question
 
@@ -40,7 +43,8 @@ class IndexReader:
                 try:
                     commit, manifest = read_meta(connection)
                     vectors = self._vectors_at(connection, commit, manifest.model.dim)
-                    yield Snapshot(connection, commit.generation, manifest, vectors)
+                    collection = partial(self._collection_at, connection, commit)
+                    yield Snapshot(connection, commit.generation, manifest, vectors, collection)
                 finally:
                     connection.rollback()
         finally:
@@ -81,6 +85,13 @@ class IndexReader:
             start = max(near, key=lambda each: each.commit, default=loaded)
             self._vectors = start.caught_up(connection, dim)
             return self._vectors
+
+    def _collection_at(self, connection: sqlite3.Connection, commit: Commit) -> Collection:
+        """What the connection's commit has to count words by: at hand, or from the rows."""
+        with self._lock:
+            if self._collection is None or self._collection[0] != commit:
+                self._collection = commit, read_collection(connection)
+            return self._collection[1]
 
     def close(self) -> None:
         """Close every idle connection."""

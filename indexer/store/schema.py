@@ -24,7 +24,7 @@ from indexer.errors import (
 )
 from indexer.terms import ACRONYM, TERMS_VERSION
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
 
@@ -135,7 +135,14 @@ CREATE VIRTUAL TABLE passages_fts USING fts5 (
     title, headings, body, content='passage_terms', content_rowid='id',
     tokenize="unicode61 remove_diacritics 0 tokenchars '{ACRONYM}'"
 );
-CREATE VIRTUAL TABLE passages_vocabulary USING fts5vocab (passages_fts, row);
+CREATE TABLE segments (id INTEGER PRIMARY KEY, passages BLOB NOT NULL);
+CREATE TABLE postings (
+    segment INTEGER NOT NULL,
+    term TEXT NOT NULL,
+    postings BLOB NOT NULL,
+    PRIMARY KEY (segment, term)
+) WITHOUT ROWID;
+CREATE TABLE removed_rows (id INTEGER PRIMARY KEY);
 """
 
 

@@ -8,23 +8,21 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError
 from indexer.papers import Passage, Reference, Sentence
-from indexer.store.dense import DenseIndex, Ids, Scores, Structure, are_in
+from indexer.store import postings
+from indexer.store.dense import DenseIndex, Ids, Scores, Structure
 from indexer.store.packing import cosines, unpack_passage, unpack_sentences
+from indexer.store.postings import FTS_WEIGHTS, Collection
 from indexer.store.schema import Manifest
 from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
-
-FTS_WEIGHTS = (1.0, 0.5, 1.0)
-"""BM25's weights of a passage's paper title, section headings, and own words. docs/decisions/0002-ranking.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +110,16 @@ class Snapshot:
     """One generation of an index. Valid inside `IndexReader.snapshot()` only."""
 
     def __init__(
-        self, connection: sqlite3.Connection, generation: int, manifest: Manifest, vectors: DenseIndex
+        self,
+        connection: sqlite3.Connection,
+        generation: int,
+        manifest: Manifest,
+        vectors: DenseIndex,
+        collection: Callable[[], Collection],
     ) -> None:
         self._connection = connection
         self._vectors = vectors
+        self._collection = collection
         self.generation = generation
         self.manifest = manifest
 
@@ -125,7 +129,7 @@ class Snapshot:
 
     def n_passages(self) -> int:
         """The number of passages."""
-        return self._count("passages")
+        return self._collection().n_passages
 
     def counts(self) -> dict[str, int]:
         """Numbers of papers, passages and vectors. To count the vectors' rows takes a while: not for every search."""
@@ -183,28 +187,30 @@ class Snapshot:
     def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
         """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of every selected passage that holds any of the phrases.
 
-        A phrase is terms with a space between, which must stand side by side. Row ids ascend.
+        A phrase is terms with a space between, which must stand side by side. Row ids ascend. Of an OR of phrases it is
+        the sum over them: the word lists say that of single terms, the full-text index that of the others.
         """
-        if not phrases:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
-        any_phrase = " OR ".join(f'"{phrase}"' for phrase in dict.fromkeys(phrases))
+        collection = self._collection()
+        single = [phrase for phrase in dict.fromkeys(phrases) if " " not in phrase]
+        scores = postings.bm25(self._connection, collection, single)
+        if others := [phrase for phrase in dict.fromkeys(phrases) if " " in phrase]:
+            ids, own = self._bm25_of_phrases(others)
+            scores[ids - collection.first] += own
+        if selected is None:
+            places = np.flatnonzero((scores > 0) & collection.are_bodies)
+        else:
+            places = selected - collection.first
+            places = places[scores[places] > 0]
+        return places + collection.first, scores[places]
+
+    def _bm25_of_phrases(self, phrases: Sequence[str]) -> tuple[Ids, Scores]:
+        any_phrase = " OR ".join(f'"{phrase}"' for phrase in phrases)
         weights = ", ".join(map(str, FTS_WEIGHTS))
         rows = self._connection.execute(
             f"SELECT rowid, -bm25(passages_fts, {weights}) FROM passages_fts WHERE passages_fts MATCH ?", (any_phrase,)
         ).fetchall()
         ids = np.array([row[0] for row in rows], dtype=np.int64)
-        scores = np.array([row[1] for row in rows], dtype=np.float64)
-        wanted = self._are_bodies(ids) if selected is None else are_in(ids, selected)
-        return ids[wanted], scores[wanted]
-
-    def _are_bodies(self, ids: Ids) -> npt.NDArray[np.bool_]:
-        """Which of these rows are of papers' bodies: all that have a vector, and those that say so."""
-        bodies = are_in(ids, self._vectors.ids)
-        rows = self._connection.execute(
-            "SELECT id FROM passages WHERE id IN (SELECT value FROM json_each(?)) AND role = 'body' ORDER BY id",
-            (json.dumps(ids[~bodies].tolist()),),
-        )
-        return bodies | are_in(ids, np.array([row[0] for row in rows], dtype=np.int64))
+        return ids, np.array([row[1] for row in rows], dtype=np.float64)
 
     def terms_of(self, row_ids: Sequence[int]) -> list[str]:
         """The terms of these passages' own words, in order, with a space between; a sentence a line. Row ids ascend."""
@@ -215,10 +221,7 @@ class Snapshot:
 
     def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
         """In how many passages each of these terms stands; 0 for one that stands in none."""
-        rows = self._connection.execute(
-            f"SELECT term, doc FROM passages_vocabulary WHERE term IN ({marks(query_terms)})", tuple(query_terms)
-        )
-        return dict.fromkeys(query_terms, 0) | dict(rows.fetchall())
+        return postings.document_frequency(self._connection, self._collection(), query_terms)
 
     def occurs(self, phrase: str) -> bool:
         """Whether these terms stand side by side in any passage, its headings, or its paper's title."""

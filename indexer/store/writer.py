@@ -25,8 +25,9 @@ from indexer.errors import (
     LoccitError,
 )
 from indexer.papers import Abbreviation, AliasGroup, Marker, Paper, Passage
-from indexer.store import dense
+from indexer.store import dense, postings
 from indexer.store.packing import pack
+from indexer.store.postings import Collection, PassageTerms
 from indexer.store.schema import (
     DATABASE,
     LOCK,
@@ -68,13 +69,15 @@ class IndexWriter:
             _sweep(folder)
             self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild)
             self._rebuilding = rebuild
+            self._new: dict[int, PassageTerms] = {}
         except BaseException:
             self._lock.release()
             raise
 
     def view(self) -> Snapshot:
         """The index as this writer sees it, its uncommitted changes included. Has no vectors to search."""
-        return Snapshot(self._connection, self._generation, self.manifest, dense.empty(self.manifest.model.dim))
+        vectors = dense.empty(self.manifest.model.dim)
+        return Snapshot(self._connection, self._generation, self.manifest, vectors, self._collection)
 
     def put(
         self,
@@ -115,6 +118,12 @@ class IndexWriter:
                 "FROM passage_terms WHERE id IN (SELECT id FROM passages WHERE paper = ?)",
                 (key,),
             )
+            for row_id, is_body, *columns in self._connection.execute(
+                "SELECT id, role = 'body' OR id IN (SELECT id FROM vectors), title, headings, body "
+                "FROM passages JOIN passage_terms USING (id) WHERE paper = ?",
+                (key,),
+            ):
+                self._new[row_id] = PassageTerms(bool(is_body), *columns)
 
     def remove(self, paper_id: str) -> None:
         """Take a paper out. Raises NotFoundError."""
@@ -133,12 +142,15 @@ class IndexWriter:
 
     def checkpoint(self) -> None:
         """Commit what is done so far, unless this is a rebuild, which is seen as a whole or not at all."""
-        if not self._rebuilding:
+        if self._rebuilding:
+            self._write_words()
+        else:
             self.commit()
 
     def commit(self) -> int:
         """Make the changes visible and durable; the generation that has them. Without changes, the present one."""
         if self._connection.in_transaction:
+            self._write_words()
             with damage_named(self.folder):
                 commit = Commit.after(self._generation)
                 self._connection.execute("INSERT INTO commits VALUES (?, ?)", commit)
@@ -175,6 +187,7 @@ class IndexWriter:
         if not self._connection.in_transaction:
             with damage_named(self.folder):
                 self._connection.execute("BEGIN IMMEDIATE")
+            self._new.clear()  # of a transaction that an error ended
 
     def _remove(self, paper_id: str) -> None:
         # The full-text index has no copy of its text: it must be told what to forget before the rows go.
@@ -184,7 +197,24 @@ class IndexWriter:
             "(SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?)",
             (paper_id,),
         )
+        rows = self._connection.execute(
+            "SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?",
+            (paper_id,),
+        ).fetchall()
+        written = [row for row in rows if self._new.pop(row[0], None) is None]
+        self._connection.executemany("INSERT INTO removed_rows VALUES (?)", written)
         self._connection.execute("DELETE FROM papers WHERE paper_id = ?", (paper_id,))
+
+    def _write_words(self) -> None:
+        """Put the words of the new passages into the word lists, in the transaction that has the passages."""
+        if self._connection.in_transaction:
+            with damage_named(self.folder):
+                postings.write(self._connection, self._new)
+            self._new.clear()
+
+    def _collection(self) -> Collection:
+        self._write_words()
+        return postings.read_collection(self._connection)
 
     def _insert(self, table: str, row: Mapping[str, str | int | None]) -> int:
         names, marks = ", ".join(row), ", ".join("?" * len(row))
@@ -258,7 +288,8 @@ def _emptied(connection: sqlite3.Connection, manifest: Manifest) -> frozenset[st
     connection.execute("BEGIN IMMEDIATE")
     papers = frozenset(row[0] for row in connection.execute("SELECT paper_id FROM papers"))
     connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')")
-    connection.execute("DELETE FROM papers")
+    for table in ("papers", "segments", "postings", "removed_rows"):
+        connection.execute(f"DELETE FROM {table}")
     connection.execute("UPDATE meta SET value = ? WHERE key = 'manifest'", (manifest.to_json(),))
     return papers
 

@@ -1,0 +1,272 @@
+"""The word lists of an index, and BM25 over them: which passages hold a term, and how often.
+
+The new passages of a commit make a segment: their lengths, and a list for each of their terms. Segments of about one
+size are merged once there are enough of them, so that they stay few and a list is copied a few times only
+("logarithmic merging", Manning, Raghavan & Schütze 2008, section 4.5). Nothing else changes a list: rows that are gone
+are noted beside them, until a merge leaves them out. Knows nothing of papers, texts and phrases.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, islice, pairwise
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.errors import IndexDamagedError
+from indexer.store.dense import Ids, Scores, are_in
+from indexer.store.schema import REBUILD
+from indexer.store.selection import marks
+
+FTS_WEIGHTS = (1.0, 0.5, 1.0)
+"""BM25's weights of a passage's paper title, section headings, and own words. docs/decisions/0002-ranking.md."""
+
+_K1, _B, _LEAST_IDF = 1.2, 0.75, 1e-6
+"""FTS5's own, https://sqlite.org/fts5.html#the_bm25_function: its scores of phrases are added to those of terms."""
+
+_POSTING = np.dtype([("row", "<u4"), ("halves", "<u2")])
+"""A row that holds a term, and how often, weighted: in halves, of which the weights are whole numbers.
+
+A list has each row once. Lists are merged by joining them, so that rows need not ascend.
+"""
+_PASSAGE = np.dtype([("row", "<u4"), ("length", "<u4"), ("is_body", "u1")])
+"""A row of a segment, its length in terms, and whether it takes part in a search by default."""
+
+_HALVES = np.array([2 * weight for weight in FTS_WEIGHTS], dtype=np.int64)
+_MAX_HALVES = np.iinfo(np.uint16).max
+
+_TIER_BITS = 3
+_FANOUT = 2**_TIER_BITS
+"""So many segments of one tier become one of the next: at most 7 of each, 28 of a million passages."""
+_SMALL = 2**10
+"""Rows; a segment with fewer is of the lowest tier all the same."""
+_MAX_GONE = 0.25
+"""Of a segment's rows. With more of them gone, it is written anew."""
+_BATCH = 1000
+"""Lists that are in memory at once while segments are merged."""
+
+_Records = npt.NDArray[np.void]
+_Mask = npt.NDArray[np.bool_]
+
+
+class PassageTerms(NamedTuple):
+    """What a new passage is counted by."""
+
+    is_body: bool
+    title: str
+    """Its paper's; all three are terms with blanks between."""
+    headings: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The passages of one commit as BM25 sees them. A row's place in the arrays is its id less `first`."""
+
+    n_passages: int
+    first: int
+    damping: npt.NDArray[np.float32]
+    """(n_places,) float32: k1 (1 - b + b length / mean length); infinite where no passage is, which scores 0 so."""
+    are_bodies: _Mask
+    """(n_places,) bool: which take part in a search by default."""
+    with_gone: tuple[int, ...]
+    """Segments that have rows which are gone."""
+
+    def places(self, postings: _Records) -> npt.NDArray[np.intp]:
+        """Where the list's rows stand in the arrays. Raises IndexDamagedError."""
+        places = postings["row"].astype(np.intp) - self.first
+        if len(places) and not 0 <= places.min() <= places.max() < len(self.damping):
+            raise _damaged()
+        return places
+
+
+def read_collection(connection: sqlite3.Connection) -> Collection:
+    """The collection as the connection's transaction has it. Raises IndexDamagedError."""
+    segments = _segments(connection)
+    passages = np.concatenate([np.empty(0, dtype=_PASSAGE), *segments.values()])
+    if not len(passages):
+        return Collection(0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), ())
+    first, last = int(passages["row"].min()), int(passages["row"].max())
+    query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
+    if last > connection.execute(query).fetchone()[0]:
+        raise _damaged()
+    living = passages[~are_in(passages["row"], _removed(connection))]
+    places = living["row"] - np.uint32(first)
+    mean_length = living["length"].sum(dtype=np.float64) / max(len(living), 1)
+    damping = np.full(last - first + 1, np.inf, dtype=np.float32)
+    damping[places] = _K1 * (1 - _B + _B * living["length"] / max(mean_length, 1))
+    are_bodies = np.zeros(len(damping), dtype=np.bool_)
+    are_bodies[places] = living["is_body"]
+    with_gone = (number for number, each in segments.items() if np.isinf(damping[each["row"] - np.uint32(first)]).any())
+    return Collection(len(living), first, damping, are_bodies, tuple(with_gone))
+
+
+def document_frequency(connection: sqlite3.Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
+    """In how many passages each of the terms stands; 0 for one that stands in none. Raises IndexDamagedError.
+
+    A list's length says so, which SQLite knows without reading the list. Where rows are gone, the list is read.
+    """
+    rows = connection.execute(
+        f"SELECT term, length(postings), CASE WHEN segment IN ({marks(collection.with_gone)}) THEN postings END "
+        f"FROM postings WHERE segment IN (SELECT id FROM segments) AND term IN ({marks(terms)})",
+        (*collection.with_gone, *terms),
+    )
+    found = dict.fromkeys(terms, 0)
+    for term, n_bytes, blob in rows:
+        if blob is None:
+            found[term] += _n_records(n_bytes, _POSTING)
+        else:
+            damping = collection.damping[collection.places(_records(blob, _POSTING))]
+            found[term] += int(np.count_nonzero(np.isfinite(damping)))
+    return found
+
+
+def bm25(connection: sqlite3.Connection, collection: Collection, terms: Sequence[str]) -> Scores:
+    """BM25 of each passage for any of these terms, by its place (n_places,); 0 where none of them stands.
+
+    Robertson's formula as FTS5 has it, the frequency of a term weighted by column. Raises IndexDamagedError.
+    """
+    scores = np.zeros(len(collection.damping), dtype=np.float64)
+    lists: defaultdict[str, list[bytes]] = defaultdict(list)
+    for term, blob in connection.execute(
+        f"SELECT term, postings FROM postings WHERE segment IN (SELECT id FROM segments) AND term IN ({marks(terms)})",
+        terms,
+    ):
+        lists[term].append(blob)
+    for parts in lists.values():
+        postings = _records(_joined(parts), _POSTING)
+        places = collection.places(postings)
+        damping = collection.damping[places]
+        frequency = postings["halves"] / np.float32(2)
+        n_with_term = int(np.count_nonzero(np.isfinite(damping)))
+        weight = (_K1 + 1) * _inverse_document_frequency(collection.n_passages, n_with_term)
+        scores[places] += weight * frequency / (frequency + damping)
+    return scores
+
+
+def _inverse_document_frequency(n_passages: int, n_with_term: int) -> float:
+    return max(math.log((n_passages - n_with_term + 0.5) / (n_with_term + 0.5)), _LEAST_IDF)
+
+
+def write(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> None:
+    """Add new passages, by row id, as a segment; then merge segments where it is time to. Raises IndexDamagedError."""
+    if new:
+        _write_segment(connection, new)
+    removed = _removed(connection)
+    if len(removed):
+        for number, passages in _segments(connection).items():
+            n_gone = np.count_nonzero(are_in(passages["row"], removed))
+            if n_gone > _MAX_GONE * len(passages):
+                _merge(connection, [number], removed)
+    while alike := _full_tier(connection):
+        _merge(connection, alike, removed)
+
+
+def _write_segment(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> None:
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__  # a term that is new gets the next number
+    columns = [[numbers[term] for term in text.split()] for _, *texts in new.values() for text in texts]
+    lengths = np.array([len(column) for column in columns])
+    tokens = np.fromiter(chain.from_iterable(columns), dtype=np.int64, count=lengths.sum())
+    passages = np.empty(len(new), dtype=_PASSAGE)
+    passages["row"] = list(new)
+    passages["length"] = lengths.reshape(len(new), len(_HALVES)).sum(axis=1)
+    passages["is_body"] = [each.is_body for each in new.values()]
+
+    vocabulary = sorted(numbers)
+    ranks = np.empty(len(vocabulary), dtype=np.int64)
+    ranks[[numbers[term] for term in vocabulary]] = np.arange(len(vocabulary))
+    places = np.repeat(np.arange(len(new)), passages["length"])
+    pairs, which = np.unique(ranks[tokens] * len(new) + places, return_inverse=True)
+    postings = np.empty(len(pairs), dtype=_POSTING)
+    postings["row"] = passages["row"][pairs % len(new)]
+    halves = np.bincount(which, np.repeat(np.tile(_HALVES, len(new)), lengths), len(pairs))
+    postings["halves"] = np.minimum(halves, _MAX_HALVES)
+    ends = np.cumsum(np.bincount(pairs // len(new), minlength=len(vocabulary))) * _POSTING.itemsize
+    blob = postings.tobytes()
+    lists = (blob[start:end] for start, end in pairwise((0, *ends.tolist())))
+    _insert(connection, passages, zip(vocabulary, lists, strict=True))
+
+
+def _insert(connection: sqlite3.Connection, passages: _Records, lists: Iterable[tuple[str, bytes]]) -> None:
+    """Store a segment; its lists in the order of their terms, which is that of the table."""
+    number = connection.execute("INSERT INTO segments (passages) VALUES (?)", (passages.tobytes(),)).lastrowid
+    rows = ((number, *each) for each in lists)
+    while batch := list(islice(rows, _BATCH)):
+        connection.executemany("INSERT INTO postings VALUES (?, ?, ?)", batch)
+
+
+def _full_tier(connection: sqlite3.Connection) -> list[int]:
+    """Segments that are to become one; none when no tier is full."""
+    tiers: defaultdict[int, list[int]] = defaultdict(list)
+    for number, n_bytes in connection.execute("SELECT id, length(passages) FROM segments ORDER BY id"):
+        tiers[max(n_bytes // _PASSAGE.itemsize, _SMALL).bit_length() // _TIER_BITS].append(number)
+    return next((alike for _, alike in sorted(tiers.items()) if len(alike) >= _FANOUT), [])
+
+
+def _merge(connection: sqlite3.Connection, numbers: Sequence[int], removed: Ids) -> None:
+    """Make one segment of these, without the rows that were removed; those are forgotten."""
+    segments = _segments(connection)
+    passages = np.concatenate([segments[number] for number in numbers])
+    gone = are_in(passages["row"], removed)
+    rows = connection.execute(
+        " UNION ALL ".join(["SELECT term, postings FROM postings WHERE segment = ?"] * len(numbers)) + " ORDER BY term",
+        numbers,
+    )
+    lists: Iterator[tuple[str, bytes]] = (
+        (term, _joined(blob for _, blob in same)) for term, same in groupby(rows, key=itemgetter(0))
+    )
+    if gone.any():
+        lists = ((term, left) for term, blob in lists if (left := _without(blob, removed)))
+    if not gone.all():
+        _insert(connection, passages[~gone], lists)
+    for number in numbers:
+        connection.execute("DELETE FROM postings WHERE segment = ?", (number,))
+        connection.execute("DELETE FROM segments WHERE id = ?", (number,))
+    connection.executemany("DELETE FROM removed_rows WHERE id = ?", passages["row"][gone][:, np.newaxis].tolist())
+
+
+def _without(blob: bytes, removed: Ids) -> bytes:
+    postings = _records(blob, _POSTING)
+    return postings[~are_in(postings["row"], removed)].tobytes()
+
+
+def _segments(connection: sqlite3.Connection) -> dict[int, _Records]:
+    """Each segment's passages."""
+    rows = connection.execute("SELECT id, passages FROM segments ORDER BY id")
+    return {number: _records(blob, _PASSAGE) for number, blob in rows}
+
+
+def _removed(connection: sqlite3.Connection) -> Ids:
+    """Rows of segments that are gone, ascending."""
+    return np.fromiter(
+        (row[0] for row in connection.execute("SELECT id FROM removed_rows ORDER BY id")), dtype=np.int64
+    )
+
+
+def _joined(lists: Iterable[bytes]) -> bytes:
+    """Lists of one term as one list."""
+    return b"".join(blob for blob in lists if _n_records(len(blob), _POSTING))
+
+
+def _records(blob: bytes, kind: np.dtype[Any]) -> _Records:
+    _n_records(len(blob), kind)
+    return np.frombuffer(blob, dtype=kind)
+
+
+def _n_records(n_bytes: int, kind: np.dtype[Any]) -> int:
+    n, rest = divmod(n_bytes, kind.itemsize)
+    if rest:
+        raise _damaged()
+    return n
+
+
+def _damaged() -> IndexDamagedError:
+    return IndexDamagedError(f"the index's word lists cannot be read. {REBUILD}")
