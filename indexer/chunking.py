@@ -137,7 +137,7 @@ class _Source:
 
     def __init__(self, paper: Paper) -> None:
         self._text = paper.text
-        self._markers = [Span(marker.start, marker.end) for marker in paper.markers]
+        self._markers = tuple(Span(marker.start, marker.end) for marker in paper.markers)
         self._starts = [marker.start for marker in self._markers]
 
     def words(self, start: int, end: int, *, table: bool = False) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 from indexer.papers import Span
-from indexer.syntax import HTML_TAG, without_emphasis
+from indexer.syntax import HTML_TAG, has_marks, without_emphasis
 
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]]{0,400})\]\([^()\s]{0,400}\)")
 _ATTRIBUTES = re.compile(r"\{[#.][\w:-]{1,60}(?:\s+(?:[#.][\w:-]{1,60}|[\w-]{1,30}=[^\s{}]{1,60}))*\s*\}")
@@ -25,11 +25,13 @@ _INK = re.compile(r"[^\s|:-]")
 _CELL = re.compile(r"[ \t]*\|[ \t]*")
 _EMPTY_BRACKETS = re.compile(r"[\[(][\s,;–-]*[\])]")
 _SPACE_BEFORE_STOP = re.compile(r"\s+([.,;:])")
-_SPACE = re.compile(r"\s+")
 
 
-def plain_text(text: str, start: int, end: int, drop: Iterable[Span] = (), *, table: bool = False) -> str:
+@lru_cache(maxsize=1 << 12)
+def plain_text(text: str, start: int, end: int, drop: tuple[Span, ...] = (), *, table: bool = False) -> str:
     """`text[start:end]` as words on one line: the spans in `drop`, tags and Markdown syntax left out.
+
+    What was asked last is remembered: a paper's passages and sentences are asked for more than once.
 
     With `table`, cells are joined by commas, rows by semicolons, and the rule under the header is left out.
     """
@@ -48,9 +50,11 @@ def plain_text(text: str, start: int, end: int, drop: Iterable[Span] = (), *, ta
     words = HTML_TAG.sub(" ", words)
     words = _ATTRIBUTES.sub("", words)
     words = _LINE_PREFIX.sub("", words)
-    words = _SCRIPT.sub(r"\1\2", _POWER.sub(" ^", words))
-    words = _STRAY_MARK.sub("", without_emphasis(words))
+    if "^" in words or "~" in words:
+        words = _SCRIPT.sub(r"\1\2", _POWER.sub(" ^", words))
+    if has_marks(words):
+        words = _STRAY_MARK.sub("", without_emphasis(words))
     words = html.unescape(words)
     words = _EMPTY_BRACKETS.sub(" ", words)
-    words = _SPACE.sub(" ", words)
+    words = " ".join(words.split())
     return _SPACE_BEFORE_STOP.sub(r"\1", words).strip(" ,")

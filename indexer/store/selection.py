@@ -107,7 +107,7 @@ def folded_words(kind: str, text: str, embedded_text: str, start: int = 0, marke
     of its text. It begins at `start`; `markers` is as the passage's row has them.
     """
     if kind == "table":
-        drop = [Span(first - start, last - start) for first, last, _ in json.loads(markers)]
+        drop = tuple(Span(first - start, last - start) for first, last, _ in json.loads(markers))
         words = plain_text(text, 0, len(text), drop, table=True)
     else:
         words = embedded_text
