@@ -8,7 +8,7 @@ PATHS ?= data
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev ask index serve test check eval peers golden clean
+.PHONY: help setup dev ask index serve test check eval bench peers golden clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -52,10 +52,13 @@ check: dev ## Lint, format check, types, import directions
 eval: setup ## Score SETS (default: all) of LOCCIT_SHARED, else ../shared; indexes stay in .eval
 	@$(BIN)/python benchmarks/eval.py $(SETS)
 
+bench: setup ## Time PARTS (default: all) at SIZES beside baselines, into docs/benchmarks.md; indexes stay in .bench
+	@$(BIN)/python benchmarks/bench.py $(PARTS) $(if $(SIZES),--sizes $(SIZES)) --write
+
 golden: dev ## Write the parser's golden files anew; review them with git diff
 	$(BIN)/python -m tests.golden.update
 
 peers: $(PEERS)/.peers ## The environment of benchmarks/peers, in .venv-peers
 
 clean: ## Remove the environments and the indexes
-	rm -rf $(VENV) $(PEERS) .loccit .eval
+	rm -rf $(VENV) $(PEERS) .loccit .eval .bench

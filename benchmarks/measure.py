@@ -29,6 +29,8 @@ from beir import write_papers
 LOCCIT = str(Path(sys.executable).with_name("loccit"))
 SPAN_K, PAPER_K = 50, 100
 """What score.py asks for."""
+_READY_TRIES = 3000
+"""A tenth of a second apart: a million passages take their time to open."""
 QUESTIONS = {"covidqa": "eval/covidqa", "qasper": "eval/qasper10", "scifact": "eval/scifact"}
 """Each question set's folder, below the shared one."""
 
@@ -45,6 +47,13 @@ def papers_of(name: str, shared: Path, work: Path) -> list[Path]:
 @contextmanager
 def served(index: Path) -> Iterator[str]:
     """`loccit serve` on a free port; its URL, once it is ready."""
+    with serving(index) as (url, _):
+        yield url
+
+
+@contextmanager
+def serving(index: Path) -> Iterator[tuple[str, int]]:
+    """`loccit serve` on a free port; its URL, once it is ready, and its process id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -56,7 +65,7 @@ def served(index: Path) -> Iterator[str]:
         ) as server,
     ):
         try:
-            for _ in range(600):
+            for _ in range(_READY_TRIES):
                 if server.poll() is not None:
                     log.seek(0)
                     raise SystemExit(f"loccit serve ended: {log.read().decode()}")
@@ -65,7 +74,7 @@ def served(index: Path) -> Iterator[str]:
                     break
                 except OSError:
                     time.sleep(0.1)
-            yield url
+            yield url, server.pid
         finally:
             server.terminate()
 

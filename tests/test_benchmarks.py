@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,13 +21,6 @@ TEXTS = [
     {"_id": "4983", "title": "Slow lichens", "text": "Lichens on marble\nwiden by a third of a millimetre a year."},
     {"_id": "MED-10.b", "title": "", "text": "# Vinegar at five percent dissolves a millimetre of limescale."},
 ]
-
-
-@pytest.fixture
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Imports a benchmark, as its script would run."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    return importlib.import_module
 
 
 def write_beir(folder: Path, *, packed: bool, qrels: str) -> None:
