@@ -87,9 +87,9 @@ def search(index: Path, warm: Sequence[str], asked: Sequence[str]) -> dict[str, 
         return {
             "baseline": spread(times),
             "vectors": len(ids),
-            "recall_questions": recall(snapshot, ids, flat, np.stack(vectors)),
+            "recall_questions": recall(snapshot, flat, np.stack(vectors)),
             "n_questions": len(vectors),
-            "recall_perturbed": recall(snapshot, ids, flat, moved),
+            "recall_perturbed": recall(snapshot, flat, moved),
             "n_perturbed": len(moved),
         }
 
@@ -111,16 +111,15 @@ def exact_index(index: Path) -> tuple[npt.NDArray[np.int64], faiss.IndexFlatIP]:
     return ids, flat
 
 
-def recall(snapshot: Snapshot, ids: npt.NDArray[np.int64], flat: faiss.IndexFlatIP, vectors: Vectors) -> float:
-    """The share of the exact 10 nearest that is among the best 10 of `Snapshot.dense`; equals count as one another."""
-    k = min(K, len(ids))
+def recall(snapshot: Snapshot, flat: faiss.IndexFlatIP, vectors: Vectors) -> float:
+    """The share of the exact 10 nearest that is among the best 10 of `Snapshot.nearest`; equals count as one another."""
+    k = min(K, flat.ntotal)
     exact, _ = flat.search(vectors, k)
     n_right = 0
     for vector, products in zip(vectors, exact, strict=True):
-        found = snapshot.dense(vector, N_NEAREST, None)
-        best = sorted(found, key=lambda row: -found[row])[:k]
-        scores = [flat.reconstruct(int(np.searchsorted(ids, row))) @ vector for row in best]
-        n_right += sum(score >= products[-1] - _ROUNDING for score in scores)
+        found = snapshot.similarities(vector, np.sort(snapshot.nearest(vector, N_NEAREST, None)).tolist())
+        best = np.sort(found.passages)[::-1][:k]
+        n_right += int(np.count_nonzero(best >= products[-1] - _ROUNDING))
     return float(n_right / (k * len(vectors)))
 
 

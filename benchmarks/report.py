@@ -54,7 +54,7 @@ and citations read.
 
 {table}
 *Recall@10* is the dense half's alone: how many of the exact 10 nearest are among the best 10 of
-`Snapshot.dense(vector, 200)`, for the {n} questions and for {n_perturbed} passages' vectors with noise of length 0.15.
+`Snapshot.nearest(vector, 200)`, for the {n} questions and for {n_perturbed} passages' vectors with noise of length 0.15.
 *Memory* is the server's after the questions: all that is resident, and what of it is anonymous (not a file's).
 *Opening* is `IndexReader` and its first snapshot in a fresh interpreter, without the model; median of {n_opened}, files
 cached.
