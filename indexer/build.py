@@ -14,7 +14,7 @@ from indexer.abbreviations import find_abbreviations
 from indexer.aliases import find_aliases
 from indexer.chunking import chunk, left_out, sentence_texts
 from indexer.config import BuildConfig
-from indexer.embedding import Embedder, PassageVectors
+from indexer.embedding import Embedder, PassageText, PassageVectors
 from indexer.errors import SourceError
 from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Paper, Passage
 from indexer.sources import (
@@ -69,7 +69,7 @@ class BuildReport:
     n_embedded: int = 0
     n_reused: int = 0
     n_wordpieces: int = 0
-    """Embedded, in passages and again in their sentences; special tokens included."""
+    """Embedded; special tokens included."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Non-blank characters of the papers added or updated that stand in no passage, by kind of block."""
     generation: int = 0
@@ -308,21 +308,14 @@ class _Build:
         sentences: dict[str, list[str]] = {}
         for pending in self._pending:
             sentences |= sentence_texts(pending.paper, pending.waiting())
-        texts = [passage.embedded_text for passage in waiting] + [text for each in sentences.values() for text in each]
-        place = {text: n for n, text in enumerate(dict.fromkeys(texts))}
+        texts = [PassageText(each.embedded_text, tuple(sentences[each.passage_id])) for each in waiting]
 
         def heard(n_wordpieces: int) -> None:
             self.report.n_wordpieces += n_wordpieces
             self.progress.advanced(0, 0, n_wordpieces)
 
-        vectors = self.embedder.encode(list(place), on_progress=heard)
-        return {
-            passage.passage_id: PassageVectors(
-                vectors[place[passage.embedded_text]],
-                vectors[[place[text] for text in sentences[passage.passage_id]]],
-            )
-            for passage in waiting
-        }
+        vectors = self.embedder.encode(texts, on_progress=heard)
+        return {passage.passage_id: each for passage, each in zip(waiting, vectors, strict=True)}
 
     def look_for_vanished(self, paths: Sequence[Path], *, prune: bool) -> None:
         """Papers of the index whose file stood below `paths` and is gone: report them, or take them out."""

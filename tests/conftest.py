@@ -21,6 +21,15 @@ from service.library import Library
 from tests.corpus import PAPERS
 
 
+@pytest.fixture(scope="session", autouse=True)
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty place for exported models, which the tests share, and the commands that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        yield cache / "loccit" / "models"
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with papers and question sets to measure on; skips where there is none."""
@@ -31,8 +40,8 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedder() -> Embedder:
-    """The default model, loaded once; on one thread, as a library has it."""
+def embedder(models: Path) -> Embedder:
+    """The default model, exported and loaded once; on one thread, as a library has it."""
     return load_embedder(DEFAULT_MODEL, threads=1)
 
 
@@ -104,7 +113,7 @@ def loccit(
         captured = capsys.readouterr()
         return Run(code, captured.out, captured.err)
 
-    def loaded(name: str, *, threads: int | None = None) -> Embedder:
+    def loaded(name: str, **options: object) -> Embedder:
         assert name == DEFAULT_MODEL
         return embedder
 

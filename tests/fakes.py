@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from indexer.embedding import ModelIdentity, Vectors
+from indexer.embedding import Encoder, ModelIdentity, PassageText, PassageVectors, Vectors
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -19,22 +19,28 @@ def _direction(word: str, dim: int) -> np.ndarray:
 
 
 class WordEmbedder:
-    """The normalised sum of its words' fixed random directions. Counts what it was asked to encode."""
+    """The normalised sum of its words' fixed random directions. Notes what it encoded, each text once."""
 
     def __init__(self, name: str = "words", dim: int = 32, max_wordpieces: int = 64) -> None:
         self.identity = ModelIdentity(name, "1", "0" * 64, dim, "mean", max_wordpieces)
+        self.encoder = Encoder("reference", 1.0)
         self.encoded: list[str] = []
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [2 + len(_WORD.findall(text)) for text in texts]
 
-    def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] = lambda n: None) -> Vectors:
+    def encode(
+        self, passages: Sequence[PassageText], on_progress: Callable[[int], None] = lambda n: None
+    ) -> list[PassageVectors]:
+        texts = list(dict.fromkeys(text for each in passages for text in (each.text, *each.sentences)))
         assert max(self.count(texts), default=0) <= self.identity.max_wordpieces
         self.encoded.extend(texts)
         on_progress(sum(self.count(texts)))
-        if not texts:
-            return np.empty((0, self.identity.dim), dtype=np.float32)
-        return np.vstack([self.encode_query(text) for text in texts])
+        vectors = {text: self.encode_query(text) for text in texts}
+        return [
+            PassageVectors(vectors[each.text], np.array([vectors[text] for text in each.sentences], dtype=np.float32))
+            for each in passages
+        ]
 
     def encode_query(self, text: str) -> Vectors:
         total = np.sum([_direction(word, self.identity.dim) for word in _WORD.findall(text) or [""]], axis=0)

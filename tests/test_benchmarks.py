@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from indexer.embedding import SentenceTransformerEmbedder, Vectors
+from indexer.embedding import OnnxEmbedder, PassageText, PassageVectors
 from tests.conftest import Run
 from tests.corpus import KETTLES, LICHENS, LIMPETS
 
@@ -76,13 +76,13 @@ def test_every_set_is_scored_and_indexed_once(
     assert f"no qasper: {small / 'eval/qasper10'} is not there; set LOCCIT_SHARED" in first.err
     assert "papers    3 added" in first.err
     embedded: list[str] = []
-    encode = SentenceTransformerEmbedder.encode
+    encode = OnnxEmbedder.encode
 
-    def heard(self: SentenceTransformerEmbedder, texts: Sequence[str], **options: Any) -> Vectors:
-        embedded.extend(texts)
-        return encode(self, texts, **options)
+    def heard(self: OnnxEmbedder, passages: Sequence[PassageText], **options: Any) -> list[PassageVectors]:
+        embedded.extend(text for each in passages for text in (each.text, *each.sentences))
+        return encode(self, passages, **options)
 
-    monkeypatch.setattr(SentenceTransformerEmbedder, "encode", heard)
+    monkeypatch.setattr(OnnxEmbedder, "encode", heard)
     assert evaluate(names, small, tmp_path / ".eval") == 0
     second = capsys.readouterr()
     assert second.out == first.out
