@@ -112,7 +112,7 @@ def exact_index(index: Path) -> tuple[npt.NDArray[np.int64], faiss.IndexFlatIP]:
 
 
 def recall(snapshot: Snapshot, flat: faiss.IndexFlatIP, vectors: Vectors) -> float:
-    """The share of the exact 10 nearest that is among the best 10 of `Snapshot.nearest`; equals count as one another."""
+    """The share of the exact 10 nearest that is among the best 10 of `Snapshot.nearest`; equals are one."""
     k = min(K, flat.ntotal)
     exact, _ = flat.search(vectors, k)
     n_right = 0

@@ -53,8 +53,8 @@ same questions by `SentenceTransformer.encode` on one thread and finds the neare
 and citations read.
 
 {table}
-*Recall@10* is the dense half's alone: how many of the exact 10 nearest are among the best 10 of
-`Snapshot.nearest(vector, 200)`, for the {n} questions and for {n_perturbed} passages' vectors with noise of length 0.15.
+*Recall@10* is the dense half's alone: how many of the exact 10 nearest are among the best 10 of the 200 that
+`Snapshot.nearest` gives, for the {n} questions and for {n_perturbed} passages' vectors with noise of length 0.15.
 *Memory* is the server's after the questions: all that is resident, and what of it is anonymous (not a file's).
 *Opening* is `IndexReader` and its first snapshot in a fresh interpreter, without the model; median of {n_opened}, files
 cached.

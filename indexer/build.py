@@ -133,7 +133,7 @@ def build(
     """
     began = time.monotonic()
     files = find_sources(paths)
-    with IndexWriter(folder, Manifest(config, embedder.identity), rebuild=rebuild) as writer:
+    with IndexWriter(folder, Manifest(config, embedder.identity, embedder.encoder), rebuild=rebuild) as writer:
         run = _Build(writer, embedder, config, progress or Silence(), files)
         run.progress.started(len(files))
         for file in files:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,9 +19,10 @@ import typer
 
 from indexer.errors import LoccitError, NotFoundError, UsageError
 from service import terminal
-from service.config import Settings, load_settings, version
 
 if TYPE_CHECKING:
+    from indexer.embedding import Embedder
+    from service.config import Settings
     from service.library import Library
     from service.query import Filters
     from service.replies import PaperReply, PassageReply
@@ -72,6 +74,8 @@ def _text(given: str) -> str:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from service.config import version
+
         typer.echo(f"loccit {version()}")
         raise typer.Exit
 
@@ -157,17 +161,16 @@ def index_command(
     as_json: Json = False,
 ) -> None:
     """Bring the index up to date with Markdown papers. Only what changed is embedded."""
-    settings = load_settings(index=index, model=model, max_wordpieces=max_wordpieces)
+    settings = _settings(index=index, model=model, max_wordpieces=max_wordpieces)
     from indexer.build import build
     from indexer.config import BuildConfig
-    from indexer.embedding import load_embedder
     from indexer.sources import find_sources
 
     config = BuildConfig(model=settings.model, max_wordpieces=settings.max_wordpieces)
     given = paths or [Path("data")]
     with terminal.working("loading the model"):
         n_files = len(find_sources(given))  # a path that is not there shows before the model is loaded
-        embedder = load_embedder(config.model)
+        embedder = _embedder(settings, config.model)
     with terminal.BuildProgress() as progress:
         report = build(given, settings.index, embedder, config, rebuild=rebuild, prune=prune, progress=progress)
     if as_json:
@@ -198,7 +201,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question with the papers' own sentences. Each comes with the exact place where it stands."""
-    settings = load_settings(index=index, k=k, rerank=rerank)
+    settings = _settings(index=index, k=k, rerank=rerank)
     from service.library import DEFAULT_ASK_K
 
     filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
@@ -237,7 +240,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the passages that fit a query best."""
-    settings = load_settings(index=index, k=k, rerank=rerank)
+    settings = _settings(index=index, k=k, rerank=rerank)
     from service.query import DEFAULT_K, Query
 
     filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
@@ -267,7 +270,7 @@ def show(
     """Show a passage, or a paper's record and outline."""
     from service.replies import PaperReply
 
-    with _opened(load_settings(index=index)) as library:
+    with _opened(_settings(index=index)) as library:
         reply = _passage_or_paper(library, id_, context)
     if as_json:
         terminal.put_json(reply)
@@ -282,7 +285,7 @@ def papers(index: Index = None, as_json: Json = False) -> None:
     """List the papers in the index."""
     from service.replies import PaperList
 
-    with _opened(load_settings(index=index)) as library:
+    with _opened(_settings(index=index)) as library:
         page = library.papers()
         found = list(page.papers)
         while page.next_cursor:
@@ -312,7 +315,7 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Take papers out of the index. All of those named or none; their files stay as they are."""
-    settings = load_settings(index=index)
+    settings = _settings(index=index)
     from indexer.store import IndexWriter
 
     named = tuple(dict.fromkeys(paper_ids))
@@ -329,7 +332,7 @@ def remove(
 @app.command()
 def info(index: Index = None, as_json: Json = False) -> None:
     """Say what the index holds, and which model it was made with."""
-    with _opened(load_settings(index=index)) as library:
+    with _opened(_settings(index=index)) as library:
         facts = library.info()
     if as_json:
         terminal.put_json(facts)
@@ -350,7 +353,7 @@ def eval_command(
     as_json: Json = False,
 ) -> None:
     """Score the index on question sets whose answers are known. The index must hold their papers."""
-    settings = load_settings(index=index, rerank=rerank)
+    settings = _settings(index=index, rerank=rerank)
     from service.evaluate import Evaluations, evaluate, load_questions
 
     if run is not None and len(sets) > 1:
@@ -377,7 +380,7 @@ def serve(
     rerank: Rerank = None,
 ) -> None:
     """Serve the index over HTTP until stopped with Ctrl-C."""
-    settings = load_settings(index=index, host=host, port=port, rerank=rerank)
+    settings = _settings(index=index, host=host, port=port, rerank=rerank)
     from service import api
 
     with _opened(settings, settings.rerank) as library, api.bind(settings.host, settings.port) as listener:
@@ -387,12 +390,29 @@ def serve(
         api.serve(library, listener)
 
 
+def _settings(**flags: object) -> Settings:
+    from service.config import load_settings
+
+    return load_settings(**flags)
+
+
+def _embedder(settings: Settings, name: str, threads: int | None = None) -> Embedder:
+    """The model called `name`. Says so if it has to be exported first."""
+    from indexer.embedding import load_embedder
+
+    def say() -> None:
+        terminal.note(f"preparing the model {name}: once, some twenty seconds")
+
+    return load_embedder(name, threads=threads, precision=settings.precision, on_export=say)
+
+
 @contextmanager
 def _opened(settings: Settings, rerank: str = "") -> Iterator[Library]:
     from service.library import Library
 
     with terminal.working("loading the re-ranker") if rerank else nullcontext():
-        library = Library.open(settings.index, rerank=rerank)
+        load = partial(_embedder, settings, threads=1)
+        library = Library.open(settings.index, load=load, rerank=rerank)
     try:
         yield library
     finally:

@@ -9,6 +9,7 @@ import os
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -37,6 +38,9 @@ class Settings(BaseSettings):
     """What `index` embeds with: the bundled model, a local folder, or a hub name."""
     max_wordpieces: int = BuildConfig().max_wordpieces
     """The size that `index` aims for in a passage, in the embedder's tokens."""
+    precision: Literal["auto", "int8", "fp32", "reference"] = "auto"
+    """What the embedding model computes with: int8 where that is faster and close enough, else fp32; or one of them; or
+    sentence-transformers itself."""
     rerank: str = ""
     """The cross-encoder that ranks the best passages again, a local folder or a hub name; empty for none."""
     host: str = "127.0.0.1"

@@ -176,6 +176,11 @@ class Library:
                 pooling=manifest.model.pooling,
                 max_wordpieces=manifest.model.max_wordpieces,
                 passage_wordpieces=manifest.config.max_wordpieces,
+                precision=manifest.encoder.precision,
+                cosine=manifest.encoder.cosine,
+                dense_lists=snapshot.structure.n_lists,
+                dense_lists_searched=snapshot.structure.n_probed,
+                dense_recall=snapshot.structure.recall,
             )
 
     def close(self) -> None:

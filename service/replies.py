@@ -169,3 +169,12 @@ class Info:
     pooling: str
     max_wordpieces: int
     passage_wordpieces: int
+    precision: str
+    """What the model computed with when the index was begun: int8, fp32, or as sentence-transformers (reference)."""
+    cosine: float
+    """Of its vectors to sentence-transformers' own, the mean over a sample of texts."""
+    dense_lists: int
+    """Lists that the vectors are sorted into; 0 where a search compares every one."""
+    dense_lists_searched: int
+    dense_recall: float
+    """Share of the 10 nearest vectors that a search finds, measured when they were sorted."""

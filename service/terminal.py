@@ -1,7 +1,7 @@
 """What a person reads in a terminal: answers, passages, papers, and how a build went.
 
 Results go to stdout, everything else to stderr. What papers say is cleaned of control characters before it is printed;
-`put_json` is exact. Knows nothing of commands and settings.
+`put_json` is exact. Knows nothing of commands and settings. rich is imported with the first line that it prints.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console, OverflowMethod
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
-
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from rich.console import Console, OverflowMethod
+    from rich.progress import TaskID
+    from rich.text import Text
 
     from indexer.build import BuildReport
     from service.cite import Citation
@@ -90,6 +89,8 @@ class BuildProgress:
     """A progress bar on stderr: papers, passages, tokens per second. Silent where there is no terminal."""
 
     def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         console = _console(stderr=True)
         self._bar = Progress(
             TextColumn("indexing"),
@@ -172,8 +173,8 @@ def show_answer(answer: Answer) -> None:
     for quote in answer.quotes:
         number = f"[{quote.n}]"
         console.print()
-        _wrapped(console, Text(f"“{' '.join(clean(quote.text).split())}”"), lead=f"{number:<{_INDENT}}")
-        _wrapped(console, Text(_place_named(quote.citation), style="dim"))
+        _wrapped(console, _text(f"“{' '.join(clean(quote.text).split())}”"), lead=f"{number:<{_INDENT}}")
+        _wrapped(console, _text(_place_named(quote.citation), style="dim"))
     if answer.quotes:
         console.print()
         _print(console, "Passages", "bold")
@@ -208,7 +209,7 @@ def show_passage(reply: PassageReply) -> None:
         _print(console, "It cites", "bold")
         for each in citation.references:
             doi = f" https://doi.org/{each.doi}" if each.doi and each.doi not in each.text else ""
-            _wrapped(console, Text(clean(f"{each.marker} {' '.join(each.text.split())}{doi}")))
+            _wrapped(console, _text(clean(f"{each.marker} {' '.join(each.text.split())}{doi}")))
     if citation.url:
         console.print()
         _print(console, citation.url, "dim")
@@ -218,7 +219,7 @@ def show_paper(reply: PaperReply) -> None:
     """A paper's record and outline."""
     console = _console()
     paper = reply.paper
-    _wrapped(console, Text(clean(paper.title), style="bold"), indent=0)
+    _wrapped(console, _text(clean(paper.title), style="bold"), indent=0)
     ids = (("DOI", paper.doi), ("PMID", paper.pmid), ("PMCID", paper.pmcid))
     left_out = ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in reply.left_out.items())
     rows = [
@@ -249,7 +250,7 @@ def show_papers(papers: PaperList) -> None:
     for paper in papers.papers:
         line = f"{paper.paper_id:<{width}}  {paper.year or '':>4}  {paper.n_passages:>5}  {_titled(paper)}"
         overflow: OverflowMethod = "ellipsis" if console.is_terminal else "ignore"
-        console.print(Text(clean(line)), no_wrap=True, overflow=overflow, crop=console.is_terminal)
+        console.print(_text(clean(line)), no_wrap=True, overflow=overflow, crop=console.is_terminal)
 
 
 def show_info(info: Info) -> None:
@@ -261,6 +262,11 @@ def show_info(info: Info) -> None:
         "passages": f"{info.n_passages:,}, {info.n_vectors:,} of them embedded",
         "model": f"{info.model} ({info.dim} dimensions, {info.pooling} pooling)",
         "weights": f"SHA-256 {info.model_weights_sha256}",
+        "computed in": f"{info.precision} (cosine to sentence-transformers {info.cosine:.4f})",
+        "vectors": f"in {info.dense_lists:,} lists, {info.dense_lists_searched:,} of them searched (recall@10 "
+        f"{info.dense_recall:.3f})"
+        if info.dense_lists
+        else "all compared",
         "passage size": f"up to {info.passage_wordpieces} wordpieces, where the model reads {info.max_wordpieces}",
     }
     _rows(_console(), rows.items())
@@ -294,9 +300,9 @@ def _show_hits(console: Console, hits: Iterable[Hit]) -> None:
     for hit in hits:
         citation = hit.citation
         console.print()
-        _wrapped(console, Text(clean(citation.label), style="bold"), lead=f"{hit.rank:>2}  ")
+        _wrapped(console, _text(clean(citation.label), style="bold"), lead=f"{hit.rank:>2}  ")
         if citation.title:
-            _wrapped(console, Text(clean(citation.title), style="italic"))
+            _wrapped(console, _text(clean(citation.title), style="italic"))
         _wrapped(console, _passage_text(console, hit.text, hit.highlights))
         _print(console, f"{' ' * _INDENT}{_span(citation)}  {hit.passage_id}", "dim")
         if citation.url:
@@ -309,8 +315,8 @@ def _passage_text(console: Console, text: str, highlights: Sequence[Highlight]) 
     if console.color_system is None:
         for each in sorted(highlights, key=lambda each: -each.start):
             flowing = f"{flowing[: each.start]}»{flowing[each.start : each.end]}«{flowing[each.end :]}"
-        return Text(flowing)
-    shown = Text(flowing)
+        return _text(flowing)
+    shown = _text(flowing)
     for each in highlights:
         shown.stylize("bold", each.start, each.end)
     return shown
@@ -341,7 +347,15 @@ def _first(names: Sequence[str]) -> list[str]:
     return [*names[:_MAX_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
 
 
+def _text(content: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(content, style)
+
+
 def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     console.width = min(console.width, _MAX_WIDTH)
     return console
@@ -349,14 +363,14 @@ def _console(*, stderr: bool = False) -> Console:
 
 def _print(console: Console, line: str, style: str = "") -> None:
     """One line, never broken: paths, ids and links stay whole."""
-    console.print(Text(clean(line), style=style), soft_wrap=True)
+    console.print(_text(clean(line), style=style), soft_wrap=True)
 
 
 def _wrapped(console: Console, text: Text, *, indent: int = _INDENT, lead: str = "") -> None:
     """The text in lines that fit the terminal, indented; `lead` stands in the first line's margin."""
     for line in text.wrap(console, max(console.width - indent, 20)):
         line.rstrip()
-        console.print(Text(f"{lead:<{indent}}" if line else lead.rstrip()).append_text(line), soft_wrap=True)
+        console.print(_text(f"{lead:<{indent}}" if line else lead.rstrip()).append_text(line), soft_wrap=True)
         lead = ""
 
 
@@ -365,4 +379,4 @@ def _rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     listed = list(rows)
     width = max(len(name) for name, _ in listed) + 2
     for name, value in listed:
-        console.print(Text(f"{name:<{width}}", style="dim").append(clean(value), style="not dim"), soft_wrap=True)
+        console.print(_text(f"{name:<{width}}", style="dim").append(clean(value), style="not dim"), soft_wrap=True)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from indexer.embedding import Embedder
-from indexer.store import IndexReader
+from indexer.store import IndexReader, Similarities
 from service.library import Library
 from service.query import Query
 
@@ -270,20 +270,21 @@ def test_recall_is_the_share_of_the_exact_neighbours(benchmarks: Benchmarks) -> 
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     flat = faiss.IndexFlatIP(8)
     flat.add(vectors)
-    ids = np.arange(40) * 3 + 5
 
     class Dense:
         def __init__(self, miss: int) -> None:
             self.miss = miss
 
-        def dense(self, vector: np.ndarray, n: int, selected: None) -> dict[int, float]:
-            scores = vectors @ vector
-            order = np.argsort(-scores)[self.miss :][:n]
-            return {int(ids[row]): float(scores[row]) for row in order}
+        def nearest(self, vector: np.ndarray, n: int, selected: None) -> np.ndarray:
+            return np.argsort(-(vectors @ vector))[self.miss :][:n]
+
+        def similarities(self, vector: np.ndarray, rows: list[int]) -> Similarities:
+            nothing = np.empty(0, dtype=np.float32)
+            return Similarities(np.array(rows), vectors[rows] @ vector, nothing, nothing.astype(np.int64))
 
     queries = vectors[:7]
-    assert probe.recall(Dense(0), ids, flat, queries) == 1
-    assert probe.recall(Dense(3), ids, flat, queries) == pytest.approx(0.7)
+    assert probe.recall(Dense(0), flat, queries) == 1
+    assert probe.recall(Dense(3), flat, queries) == pytest.approx(0.7)
 
 
 @pytest.mark.model

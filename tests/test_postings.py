@@ -25,7 +25,7 @@ from tests.fakes import WordEmbedder
 
 EMBEDDER = WordEmbedder()
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=0)
-MANIFEST = Manifest(CONFIG, EMBEDDER.identity)
+MANIFEST = Manifest(CONFIG, EMBEDDER.identity, EMBEDDER.encoder)
 WORDS = [
     *"bone sugar collagen femur mouse protein fracture gene insulin density".split(),
     "age",

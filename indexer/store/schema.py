@@ -8,13 +8,13 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
-from indexer.embedding import ModelIdentity
+from indexer.embedding import Encoder, ModelIdentity
 from indexer.errors import (
     IndexBusyError,
     IndexDamagedError,
@@ -168,6 +168,8 @@ class Manifest:
 
     config: BuildConfig
     model: ModelIdentity
+    encoder: Encoder = field(compare=False)
+    """What ran the model when the index was begun. Another may go on: their vectors agree."""
     chunker_version: int = CHUNKER_VERSION
     terms_version: int = TERMS_VERSION
 
@@ -183,6 +185,7 @@ class Manifest:
             return cls(
                 BuildConfig(**raw.pop("config")),
                 ModelIdentity(**raw.pop("model")),
+                Encoder(**raw.pop("encoder")),
                 **raw,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
