@@ -6,8 +6,10 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from indexer.abbreviations import find_abbreviations
@@ -34,8 +36,10 @@ from indexer.sources import (
 )
 from indexer.store import IndexWriter, Manifest
 
-_BATCH_WORDPIECES = 100_000
-"""Papers are embedded and committed in groups of about so much new text: some twenty seconds on two cores."""
+_BATCH_WORDPIECES = 50_000
+"""Papers are embedded and committed in groups of about so much new text: some three seconds on two cores."""
+_STORED_FOR_ONE = 8
+"""Wordpieces that are stored as quickly as one is embedded: a group of known texts has an end too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +137,13 @@ def build(
     """
     began = time.monotonic()
     files = find_sources(paths)
-    with IndexWriter(folder, Manifest(config, embedder.identity, embedder.encoder), rebuild=rebuild) as writer:
-        run = _Build(writer, embedder, config, progress or Silence(), files)
+    manifest = Manifest(config, embedder.identity, embedder.encoder)
+    with IndexWriter(folder, manifest, rebuild=rebuild) as writer, ThreadPoolExecutor(1) as embedder_thread:
+        run = _Build(writer, embedder, config, progress or Silence(), files, embedder_thread)
         run.progress.started(len(files))
         for file in files:
             run.take(file)
-        run.flush()
+        run.finish()
         run.look_for_vanished(paths, prune=prune)
         run.look_for_dropped()
         run.report.generation = writer.commit()
@@ -164,6 +169,7 @@ class _Build:
         config: BuildConfig,
         progress: Progress,
         files: Sequence[SourceFile],
+        embedder_thread: Executor,
     ) -> None:
         self.writer = writer
         self.embedder = embedder
@@ -178,6 +184,12 @@ class _Build:
         )
         self._displaced: dict[str, _Displaced] = {}
         self._pending: list[_Pending] = []
+        self._n_pending = 0
+        self._embedder_thread = embedder_thread
+        self._embedding: tuple[list[_Pending], Future[dict[str, PassageVectors]]] | None = None
+        """Papers whose vectors are being made."""
+        self._hearing = Lock()
+        """Two threads have progress to tell."""
 
     def take(self, file: SourceFile) -> None:
         """One file: skip it, note its move, or parse it and queue its passages."""
@@ -185,7 +197,7 @@ class _Build:
             self._take(file, str(file.path))
         except SourceError as error:
             self.report.failed.append(Failure(printable(file.source), str(error)))
-            self.progress.advanced(1, 0, 0)
+            self._advanced(1, 0, 0)
 
     def _take(self, file: SourceFile, origin: str) -> None:
         check_name(file.path)
@@ -196,7 +208,7 @@ class _Build:
             self.report.n_unchanged += 1
             if here.source != file.source:
                 self._move(replace(here, source=file.source))
-            self.progress.advanced(1, 0, 0)
+            self._advanced(1, 0, 0)
             return
         paper = self._named(parse_source(file, raw), file, here)
         place = Place(paper.paper_id, origin, sha256, file.source)
@@ -210,7 +222,7 @@ class _Build:
             self._displace(here)
         if pending is None:
             self._move(place)
-            self.progress.advanced(1, 0, 0)
+            self._advanced(1, 0, 0)
         else:
             self._queue(pending, place)
 
@@ -264,7 +276,9 @@ class _Build:
             self.report.empty.append(place.paper_id)
         self._places.put(place)
         self._pending.append(pending)
-        if sum(each.n_wordpieces for pending in self._pending for each in pending.waiting()) >= _BATCH_WORDPIECES:
+        self._n_pending += sum(each.n_wordpieces for each in pending.waiting())
+        self._n_pending += sum(each.n_wordpieces for each in pending.passages) // _STORED_FOR_ONE
+        if self._n_pending >= _BATCH_WORDPIECES:
             self.flush()
 
     def _known_vectors(self, paper: Paper) -> dict[str, PassageVectors]:
@@ -282,40 +296,59 @@ class _Build:
         return {}
 
     def flush(self) -> None:
-        """Embed what waits, store it, and commit."""
-        fresh = self._embed()
-        for each in self._pending:
+        """Have what waits embedded, and meanwhile store what was embedded before it."""
+        before, self._embedding = (
+            self._embedding,
+            (self._pending, self._embedder_thread.submit(self._embed, self._pending)),
+        )
+        self._pending, self._n_pending = [], 0
+        if before is not None:
+            self._store(*before)
+
+    def finish(self) -> None:
+        """Embed and store all that is left."""
+        self.flush()
+        if self._embedding is not None:
+            self._store(*self._embedding)
+        self._embedding = None
+
+    def _store(self, embedded: list[_Pending], vectors: Future[dict[str, PassageVectors]]) -> None:
+        """Store these papers once their vectors are there, and commit."""
+        fresh = vectors.result()
+        for each in embedded:
             reused = {
                 passage.passage_id: each.known[passage.embedded_text]
                 for passage in each.passages
                 if _is_embedded(passage) and passage.embedded_text in each.known
             }
-            vectors = fresh | reused
             self.writer.put(
-                each.paper, each.origin, each.passages, vectors, each.left_out, each.abbreviations, each.aliases
+                each.paper, each.origin, each.passages, fresh | reused, each.left_out, each.abbreviations, each.aliases
             )
             self.report.n_passages += len(each.passages)
             self.report.n_reused += len(reused)
-            self.progress.advanced(1, len(each.passages), 0)
+            self._advanced(1, len(each.passages), 0)
         self.report.n_embedded += len(fresh)
         self.report.left_out = dict(self._left_out)
-        self._pending = []
         self.writer.checkpoint()
 
-    def _embed(self) -> dict[str, PassageVectors]:
-        """The vectors of what waits, by passage id. A text that stands in it twice is encoded once."""
-        waiting = [passage for pending in self._pending for passage in pending.waiting()]
+    def _embed(self, papers: list[_Pending]) -> dict[str, PassageVectors]:
+        """The new vectors that these papers need, by passage id. Runs beside the rest."""
+        waiting = [passage for pending in papers for passage in pending.waiting()]
         sentences: dict[str, list[str]] = {}
-        for pending in self._pending:
+        for pending in papers:
             sentences |= sentence_texts(pending.paper, pending.waiting())
         texts = [PassageText(each.embedded_text, tuple(sentences[each.passage_id])) for each in waiting]
 
         def heard(n_wordpieces: int) -> None:
             self.report.n_wordpieces += n_wordpieces
-            self.progress.advanced(0, 0, n_wordpieces)
+            self._advanced(0, 0, n_wordpieces)
 
         vectors = self.embedder.encode(texts, on_progress=heard)
         return {passage.passage_id: each for passage, each in zip(waiting, vectors, strict=True)}
+
+    def _advanced(self, n_papers: int, n_passages: int, n_wordpieces: int) -> None:
+        with self._hearing:
+            self.progress.advanced(n_papers, n_passages, n_wordpieces)
 
     def look_for_vanished(self, paths: Sequence[Path], *, prune: bool) -> None:
         """Papers of the index whose file stood below `paths` and is gone: report them, or take them out."""

@@ -146,13 +146,26 @@ class _Source:
         return plain_text(self._text, start, end, () if table else self._markers[inside], table=table)
 
 
+def _remembered(count: Count) -> Count:
+    """The same, but asked for no text twice."""
+    known: dict[str, int] = {}
+
+    def counted(texts: Sequence[str]) -> list[int]:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, count(new), strict=True))
+        return [known[text] for text in texts]
+
+    return counted
+
+
 class _Sizer:
     """Cuts blocks of one paper into units and counts them."""
 
     def __init__(self, paper: Paper, config: BuildConfig, count: Count, limit: int) -> None:
         self.paper = paper
-        self.count = count
-        self.overhead = count([""])[0]
+        self.count = _remembered(count)
+        self.overhead = self.count([""])[0]
         self.limit = limit - self.overhead
         self._target = min(config.max_wordpieces, self.limit)
         self.words = _Source(paper).words

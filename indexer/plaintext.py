@@ -27,7 +27,7 @@ _EMPTY_BRACKETS = re.compile(r"[\[(][\s,;–-]*[\])]")
 _SPACE_BEFORE_STOP = re.compile(r"\s+([.,;:])")
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 14)
 def plain_text(text: str, start: int, end: int, drop: tuple[Span, ...] = (), *, table: bool = False) -> str:
     """`text[start:end]` as words on one line: the spans in `drop`, tags and Markdown syntax left out.
 

@@ -19,6 +19,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.embedding import available_cpus
 from indexer.errors import LoccitError, UsageError
 from service.config import version
 from service.library import DEFAULT_ASK_K, MAX_CONTEXT, Library
@@ -138,6 +139,10 @@ class AskRequest(_Request):
     ] = "auto"
 
 
+_THREADS_A_CPU = 2
+"""Requests that are worked on at once: more of them only wait for one another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """The service's state."""
@@ -209,7 +214,7 @@ def show_passage(
 
 
 @state.get("/healthz")
-def health() -> Health:
+async def health() -> Health:
     """Whether the process answers."""
     return Health("alive")
 
@@ -234,6 +239,7 @@ def create_app(library: Library) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS_A_CPU * available_cpus()
         try:
             await to_thread.run_sync(library.warm)
         except LoccitError as error:

@@ -49,7 +49,7 @@ def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings()
     assert str(caught.value) == (
-        "loccit.toml sets `indx`, which is no setting: there are index, k, model, max_wordpieces, rerank, host, port"
+        "loccit.toml sets `indx`, which is no setting: there are index, k, model, max_wordpieces, precision, rerank, host, port"
     )
 
 
@@ -59,7 +59,7 @@ def test_an_unknown_variable_is_named_with_those_that_are(workdir: Path, monkeyp
         load_settings()
     assert str(caught.value) == (
         "the environment sets LOCCIT_INDX, which is no setting: there are LOCCIT_INDEX, LOCCIT_K, LOCCIT_MODEL, "
-        "LOCCIT_MAX_WORDPIECES, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT"
+        "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT"
     )
 
 

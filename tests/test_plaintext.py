@@ -31,7 +31,7 @@ def test_markdown_goes(source: str, words: str) -> None:
 
 def test_markers_are_dropped_without_a_hole() -> None:
     source = "It rises [12], then falls ([3], [4])."
-    drop = [Span(9, 13), Span(27, 30), Span(32, 35)]
+    drop = (Span(9, 13), Span(27, 30), Span(32, 35))
     assert [source[span.start : span.end] for span in drop] == ["[12]", "[3]", "[4]"]
     assert plain_text(source, 0, len(source), drop) == "It rises, then falls."
 

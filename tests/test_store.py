@@ -412,7 +412,7 @@ def test_a_passages_own_words_are_its_source_without_markdown_and_markers(tmp_pa
         for stored in snapshot.passages_of("PMC4242"):
             passage, table = stored.passage, stored.passage.kind == "table"
             markers = [Span(start - passage.start, end - passage.start) for start, end, _ in stored.markers]
-            words = plain_text(passage.text, 0, len(passage.text), markers, table=table)
+            words = plain_text(passage.text, 0, len(passage.text), tuple(markers), table=table)
             row = json.dumps(stored.markers)
             assert folded_words(passage.kind, passage.text, passage.embedded_text, passage.start, row) == fold(words)
     reader.close()
