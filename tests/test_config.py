@@ -49,7 +49,8 @@ def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings()
     assert str(caught.value) == (
-        "loccit.toml sets `indx`, which is no setting: there are index, k, model, max_wordpieces, precision, rerank, host, port"
+        "loccit.toml sets `indx`, which is no setting: "
+        "there are index, k, model, max_wordpieces, precision, rerank, host, port"
     )
 
 

@@ -13,6 +13,7 @@ from indexer.embedding.base import (
     PassageVectors,
     Precision,
     Vectors,
+    available_cpus,
     mean_vector,
     split_to_fit,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Precision",
     "SentenceTransformerEmbedder",
     "Vectors",
+    "available_cpus",
     "load_embedder",
     "loading",
     "mean_vector",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -106,3 +107,8 @@ def split_to_fit(text: str, fits: Callable[[str], bool]) -> list[str]:
     gap = text.find(" ", middle)
     half = gap if gap > 0 else middle  # Chinese is written without spaces
     return split_to_fit(text[:half], fits) + split_to_fit(text[half:], fits)
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,6 @@ The module that imports onnxruntime and tokenizers, and only when a model is loa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.embedding.base import Encoder, ModelIdentity, Vectors
+from indexer.embedding.base import Encoder, ModelIdentity, Vectors, available_cpus
 from indexer.embedding.pooling import PoolingEmbedder, Reading, Tokens, Traits, pool
 from indexer.errors import ModelError
 
@@ -66,11 +65,6 @@ class OnnxEmbedder(PoolingEmbedder):
         wanted = [VECTOR, OUTPUTS] if reading.parts else [VECTOR]
         vector, *outputs = self._session.run(wanted, {name: inputs[name] for name in self._inputs})
         return np.vstack([vector, *(pool(each[0], list(reading.parts.values())) for each in outputs)])
-
-
-def available_cpus() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_session(path: Path) -> InferenceSession:

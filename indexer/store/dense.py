@@ -25,7 +25,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from indexer.embedding import Vectors
+from indexer.embedding import Vectors, available_cpus
 from indexer.store.packing import unpack_passage, unpack_sentences
 from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
 
@@ -247,7 +247,7 @@ def _made(connection: sqlite3.Connection, rows: Ids, dim: int) -> tuple[faiss.In
         for ids, vectors in _vectors(connection, rows, dim):
             index.add_with_ids(vectors, ids)
         return index, Structure()
-    faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+    faiss.omp_set_num_threads(available_cpus())
     random = np.random.default_rng(0)
     n_lists = 1 << min(round(np.log2(2 * np.sqrt(len(rows)))), int(np.log2(len(rows) / _ROWS_A_LIST)))
     index = faiss.index_factory(dim, f"IVF{n_lists},SQ8", faiss.METRIC_INNER_PRODUCT)
