@@ -176,8 +176,9 @@ def index_command(
     if as_json:
         terminal.put_json(report)
     else:
-        with _opened(settings) as library:
-            terminal.show_report(report, str(settings.index), _omitted_bodies(library, report.without_body))
+        with _opened(settings) if report.without_body else nullcontext() as library:
+            bodies = _omitted_bodies(library, report.without_body) if library is not None else {}
+        terminal.show_report(report, str(settings.index), bodies)
     if report.failed:
         terminal.complain(f"{len(report.failed)} of {n_files} files failed; the others are in the index")
         raise typer.Exit(EXIT_FAILED_FILES)

@@ -99,10 +99,10 @@ class DenseIndex:
         faiss.omp_set_num_threads(1)  # of this thread: a team of them would wait for each other, spinning
         selector = None if allowed is None else _selector(allowed)
         # The fewer rows are allowed, the more lists hold as many of them.
-        share = 1.0 if allowed is None else len(allowed) / len(self.ids)
+        share = 1.0 if allowed is None else min(1.0, len(allowed) / len(self.ids))
         n_probed = min(self.structure.n_lists, int(self.structure.n_probed / share))
         ids = self._found(vector, n, n_probed, selector)
-        if len(ids) < n and n_probed < self.structure.n_lists:
+        if len(ids) < n and n_probed < self.structure.n_lists:  # a list may hold few, and a row may have no vector
             ids = self._found(vector, n, self.structure.n_lists, selector)
         return ids
 
