@@ -99,7 +99,7 @@ def label(paper: StoredPaper, section: Sequence[str], number: str, paragraph: in
 
 
 def _authors(paper: StoredPaper) -> str:
-    names = [_surname(author) for author in paper.authors]
+    names = [_surname(author) for author in paper.authors[:3]]
     if not names:
         title = paper.title or paper.paper_id
         return title if len(title) <= _LABEL_TITLE_CHARACTERS else f"{title[: _LABEL_TITLE_CHARACTERS - 1].rstrip()}…"

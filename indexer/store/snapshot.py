@@ -237,11 +237,15 @@ class Snapshot:
 
         Only of the papers named, where any are.
         """
+        named = (("short_terms", short_terms), ("long_terms", long_terms))
+        # A list that is empty would have every row looked at.
+        either = " OR ".join(f"{column} IN ({marks(wanted)})" for column, wanted in named if wanted)
+        if not either:
+            return []
         only = f"AND papers.paper_id IN ({marks(paper_ids)})" if paper_ids else ""
         rows = self._connection.execute(
             "SELECT short, long, short_terms, long_terms, count(DISTINCT paper) AS n, papers.paper_id, min(papers.id) "
-            "FROM abbreviations JOIN papers ON papers.id = paper "
-            f"WHERE (short_terms IN ({marks(short_terms)}) OR long_terms IN ({marks(long_terms)})) {only} "
+            f"FROM abbreviations JOIN papers ON papers.id = paper WHERE ({either}) {only} "
             "GROUP BY short_terms, long_terms ORDER BY n DESC, min(papers.id), number",
             (*short_terms, *long_terms, *paper_ids),
         )
