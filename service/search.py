@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product, repeat, zip_longest
+from itertools import pairwise, product, zip_longest
 
 import numpy as np
 
 from indexer.embedding import Vectors
 from indexer.papers import Sentence
-from indexer.store import SENTENCE_BREAK, Ids, Scores, Selection, Similarities, Snapshot, StoredPassage, are_in
+from indexer.store import (
+    LINE_END,
+    Ids,
+    Scores,
+    Selection,
+    Similarities,
+    Snapshot,
+    StoredPassage,
+    are_in,
+    pack_words,
+    unpack_words,
+    word_code,
+)
 from indexer.terms import terms
 from service.reading import Question, Reading, Slot, inverse_document_frequency, phrases
 
@@ -38,9 +50,6 @@ _NEAR_BEST = 0.8
 """A sentence is marked beside the best one of its passage when it scores at least this share of it."""
 _MAX_MARKED = 2
 
-
-_NOTHING, _BREAK, _OTHER = 0, 1, 2
-"""Codes of terms that are not looked for, of a line's end, and of the place in an empty line."""
 
 Shares = tuple[tuple[tuple[Slot, float], ...], ...]
 """For each reading of a question, what may stand for each slot, and the slot's share; these add up to 1."""
@@ -102,8 +111,9 @@ def rank(
     nearest = snapshot.nearest(vector, n, selected)
     matches = [snapshot.lexical(phrases([reading]), selected) for reading in question.readings]
     candidates = np.unique(np.concatenate([nearest, *(_best(*match, n) for match in matches)]))
-    near = _Near.of(snapshot.similarities(vector, candidates.tolist()), candidates)
-    wording = Wording(snapshot.terms_of(candidates.tolist()), phrases(question.readings))
+    similar = snapshot.similarities(vector, candidates.tolist())
+    near = _Near.of(similar, candidates)
+    wording = Wording(_words(snapshot, similar, candidates))
     lexical = _lexical_scores(snapshot, question, matches, candidates, wording, ranking.pair_weight)
     share = ranking.sentence_share
     mixed = fuse((1 - share) * near.passages + share * near.best_sentences, lexical, ranking.dense_weight)
@@ -122,6 +132,16 @@ def rank(
         )
         for i in order
     ]
+
+
+def _words(snapshot: Snapshot, similar: Similarities, candidates: Ids) -> list[bytes]:
+    """The candidates' words: read with their vectors, or on their own where they have none."""
+    others = np.setdiff1d(candidates, similar.ids, assume_unique=True).tolist()
+    if not others:
+        return similar.words
+    words = dict(zip(similar.ids.tolist(), similar.words, strict=True))
+    words |= zip(others, snapshot.words_of(others), strict=True)
+    return [words[row_id] for row_id in candidates.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,23 +215,22 @@ def sentence_scores(scored: Sequence[Scored], passages: Sequence[StoredPassage])
 
 
 class Wording:
-    """The terms of some passages, sentence by sentence, to look for phrases in."""
+    """The words of some passages, sentence by sentence, to look for phrases in."""
 
-    def __init__(self, passages: Sequence[str], wanted: Sequence[str]) -> None:
-        """Of each passage its terms with a space between, a sentence a line. Only `wanted` phrases' words are known."""
-        self._codes = {SENTENCE_BREAK: _BREAK, "": _NOTHING}
-        for word in dict.fromkeys(word for phrase in wanted for word in phrase.split()):
-            self._codes[word] = len(self._codes) + 1
-        terms = SENTENCE_BREAK.join(passages).replace(SENTENCE_BREAK, f" {SENTENCE_BREAK} ").split(" ")
-        self._terms = np.fromiter(map(self._codes.get, terms, repeat(_OTHER)), dtype=np.int32, count=len(terms))
-        self._line_of = np.cumsum(self._terms == _BREAK)
-        n_lines = [passage.count(SENTENCE_BREAK) + 1 for passage in passages]
-        self._passage_of = np.repeat(np.arange(len(passages)), n_lines)
-        self._starts = np.concatenate(([0], np.cumsum(n_lines, dtype=np.int64)))
+    def __init__(self, passages: Sequence[bytes]) -> None:
+        """Of each passage its words, as `pack_words` gives them."""
+        self._codes, n_codes = unpack_words(passages)
+        ends = self._codes == LINE_END
+        self._line_of = np.cumsum(ends)
+        """By place among the codes; right of words, which stand before their line's end."""
+        owners = np.repeat(np.arange(len(passages)), n_codes)
+        self._passage_of = owners[ends]
+        """By line."""
         self.n_lines = len(self._passage_of)
-        said = self._passage_of[self._line_of[self._terms > _BREAK]] if passages else []
-        self.lengths = np.bincount(said, minlength=len(passages))
-        """Terms of each passage, (n_passages,)."""
+        n_lines = np.bincount(self._passage_of, minlength=len(passages))
+        self._starts = np.concatenate(([0], np.cumsum(n_lines)))
+        self.lengths = n_codes - n_lines
+        """Words of each passage, (n_passages,)."""
 
     def lines(self, passage: int) -> slice:
         """The lines of a passage among all."""
@@ -223,11 +242,11 @@ class Wording:
 
     def lines_with(self, phrase: str) -> Ids:
         """The line of each place where the phrase stands, ascending. None crosses a line's end."""
-        codes = [self._codes[word] for word in phrase.split()]
-        n = max(0, len(self._terms) - len(codes) + 1)
+        codes = [word_code(word) for word in phrase.split()]
+        n = max(0, len(self._codes) - len(codes) + 1)
         here = np.ones(n, dtype=np.bool_)
         for at, code in enumerate(codes):
-            here &= self._terms[at : at + n] == code
+            here &= self._codes[at : at + n] == code
         return np.asarray(self._line_of[:n][here])
 
     def counts(self, phrase: str) -> Ids:
@@ -279,7 +298,7 @@ def coverage(question: Question, passages: Sequence[StoredPassage]) -> float:
     A passage speaks of what stands in its words, the headings above it, and its paper's title.
     """
     texts = ("\n".join((each.paper.title, *each.passage.section, each.passage.text)) for each in passages)
-    wording = Wording([" ".join(terms(text)) for text in texts], phrases(question.readings))
+    wording = Wording([pack_words(" ".join(terms(text))) for text in texts])
     return float(spoken_of(shares(question), wording).max(initial=0.0))
 
 

@@ -1,12 +1,22 @@
-"""Vectors as a row holds them."""
+"""Vectors and words as a row holds them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from indexer.embedding import PassageVectors
-from indexer.store.packing import pack, unpack_passage, unpack_sentences
+from indexer.store.packing import (
+    LINE_END,
+    pack,
+    pack_words,
+    unpack_passage,
+    unpack_sentences,
+    unpack_words,
+    word_code,
+)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -31,3 +41,14 @@ def test_a_vector_of_zeros_stays_one() -> None:
     zeros = np.zeros((1, 8), dtype=np.float32)
     _, sentences = pack(PassageVectors(zeros[0], zeros))
     assert np.array_equal(unpack_sentences(sentences, 8), zeros)
+
+
+@given(st.lists(st.lists(st.sampled_from(["bone", "^age", "6", "β"]), max_size=4), min_size=1, max_size=4))
+def test_words_have_a_code_each_and_lines_an_end(lines: list[list[str]]) -> None:
+    blob = pack_words("\n".join(map(" ".join, lines)))
+    codes, counts = unpack_words([blob, b"", blob])
+    expected = [code for line in lines for code in (*map(word_code, line), LINE_END)]
+    assert codes.tolist() == expected * 2
+    assert counts.tolist() == [len(expected), 0, len(expected)]
+    assert len({word_code(word) for word in ("bone", "^age", "6", "β")} | {LINE_END}) == 5
+    assert unpack_words([])[0].tolist() == []

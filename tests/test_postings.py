@@ -169,7 +169,9 @@ def test_by_default_bodies_and_what_has_a_vector_are_searched(tmp_path: Path) ->
     paper = parse_markdown(text, source="paper.md", sha256="0")
     passages = chunk(paper, CONFIG, EMBEDDER.count, 32)
     assert [each.role for each in passages] == ["body", "back_matter", "back_matter"]
-    vectors = {passages[2].passage_id: PassageVectors(EMBEDDER.encode_query("bone"), EMBEDDER.encode(["bone"]))}
+    vectors = {
+        passages[2].passage_id: PassageVectors(EMBEDDER.encode_query("bone"), EMBEDDER.encode_query("bone")[np.newaxis])
+    }
     with IndexWriter(tmp_path, MANIFEST) as writer:
         writer.put(paper, "/paper.md", passages, vectors, {})
         writer.commit()

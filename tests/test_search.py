@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.papers import Sentence
-from indexer.store import IndexReader, Selection, StoredPassage
+from indexer.store import IndexReader, Selection, StoredPassage, pack_words
 from indexer.terms import terms
-from service.reading import Question, Reading, phrases, read_question
+from service.reading import Question, Reading, read_question
 from service.search import (
     COVERAGE_WEIGHT,
     DENSE_WEIGHT,
@@ -67,16 +67,16 @@ def test_the_ranking_is_that_of_every_passage_scored(reader: IndexReader) -> Non
             question = read_question(snapshot, text)
             ids, scores = snapshot.lexical(terms(text), None)
             alone = dict(zip(ids.tolist(), scores.tolist(), strict=True))
-            said = snapshot.terms_of(body)
-            pairs = pair_scores(question.readings[0], Wording(said, phrases(question.readings)), len(rows))
+            pairs = pair_scores(question.readings[0], Wording(found.words), len(rows))
             lexical = np.array([alone.get(row_id, 0.0) for row_id in body]) + PAIR_WEIGHT * pairs
             total = sum(question.weights.values())
+            said = snapshot._connection.execute("SELECT terms FROM passages WHERE role = 'body' ORDER BY id")
             spoken = [
                 max(
                     sum(question.weights[term] for term in set(terms(text)) & set(sentence.split())) / total
                     for sentence in passage.split("\n")
                 )
-                for passage in said
+                for (passage,) in said
             ]
             mixed = fuse(near, lexical, DENSE_WEIGHT)
             everything = dict(
@@ -94,7 +94,7 @@ def _reading(*slots: str) -> Reading:
 
 
 def _pairs(reading: Reading, passages: list[str], n_passages: int) -> list[float]:
-    return list(pair_scores(reading, Wording(passages, phrases([reading])), n_passages))
+    return list(pair_scores(reading, Wording([pack_words(each) for each in passages]), n_passages))
 
 
 def test_pairs_by_hand() -> None:
@@ -118,7 +118,7 @@ def test_pairs_by_hand() -> None:
 @given(st.lists(st.lists(st.lists(st.sampled_from("ab^c"), max_size=5), min_size=1, max_size=3), max_size=4))
 def test_wording_is_what_a_search_in_each_line_gives(passages: list[list[list[str]]]) -> None:
     wanted = ["a", "b", "a b", "b b a"]
-    wording = Wording(["\n".join(" ".join(line) for line in lines) for lines in passages], wanted)
+    wording = Wording([pack_words("\n".join(" ".join(line) for line in lines)) for lines in passages])
     assert wording.lengths.tolist() == [sum(map(len, lines)) for lines in passages]
     every = [(n, line) for n, lines in enumerate(passages) for line in lines]
     assert wording.n_lines == len(every)
@@ -154,7 +154,7 @@ def test_best_sentences(tmp_path: Path) -> None:
     with reader.snapshot() as snapshot:
         found = snapshot.passages_of("a")
         question = read_question(snapshot, "does sugar harm bone?")
-        wording = Wording(snapshot.terms_of([each.row_id for each in found]), phrases(question.readings))
+        wording = Wording(snapshot.words_of([each.row_id for each in found]))
         spoken = spoken_of(shares(question), wording)
         scores = [spoken[wording.lines(n)].tolist() for n in range(2)]
         assert scores == [pytest.approx([1 / 3, 1 / 3, 1.0]), [0.0]]  # each word is in one of two passages

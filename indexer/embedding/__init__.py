@@ -16,6 +16,7 @@ from indexer.embedding.base import (
     available_cpus,
     mean_vector,
     split_to_fit,
+    unit,
 )
 from indexer.embedding.lean import OnnxEmbedder
 from indexer.embedding.load import load_embedder
@@ -39,4 +40,5 @@ __all__ = [
     "mean_vector",
     "model_folder",
     "split_to_fit",
+    "unit",
 ]

@@ -9,14 +9,15 @@ knows nothing of these: they give candidates with plain scores. An index is a fo
 """
 
 from indexer.store.dense import Ids, Scores, are_in
+from indexer.store.packing import LINE_END, pack_words, unpack_words, word_code
 from indexer.store.reader import IndexReader
-from indexer.store.schema import SENTENCE_BREAK, Manifest
+from indexer.store.schema import Manifest
 from indexer.store.selection import Selection
 from indexer.store.snapshot import Alias, Definition, Similarities, Snapshot, StoredPaper, StoredPassage
 from indexer.store.writer import IndexWriter
 
 __all__ = [
-    "SENTENCE_BREAK",
+    "LINE_END",
     "Alias",
     "Definition",
     "Ids",
@@ -30,4 +31,7 @@ __all__ = [
     "StoredPaper",
     "StoredPassage",
     "are_in",
+    "pack_words",
+    "unpack_words",
+    "word_code",
 ]

@@ -1,8 +1,10 @@
-"""Vectors <-> the bytes that a row holds. Knows nothing of tables."""
+"""Vectors and words <-> the bytes that a row holds. Knows nothing of tables."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,13 @@ _SCALE = np.dtype("<f4")
 _LEVELS = 127
 """A sentence vector is kept in 8-bit levels of its own largest component: a quarter of the bytes, and a cosine that is
 off by less than 0.01."""
+
+
+SENTENCE_BREAK = "\n"
+"""Between the terms of two sentences of a passage."""
+_CODE = np.dtype("<u4")
+LINE_END = 0
+"""What stands among the codes of words where a line ends."""
 
 
 def pack(vectors: PassageVectors) -> tuple[bytes, bytes]:
@@ -45,3 +54,21 @@ def cosines(
     scales = np.frombuffer(b"".join(blob[:at] for blob, at in split), dtype=_SCALE)
     levels = np.frombuffer(b"".join(blob[at:] for blob, at in split), dtype=np.int8).reshape(-1, len(vector))
     return whole, levels.astype(np.float32) @ vector * scales, counts
+
+
+def pack_words(terms: str) -> bytes:
+    """The codes of terms, with a space between and a sentence a line, as uint32; `LINE_END` after each line."""
+    codes = [code for line in terms.split(SENTENCE_BREAK) for code in (*map(word_code, line.split()), LINE_END)]
+    return np.array(codes, dtype=_CODE).tobytes()
+
+
+def unpack_words(blobs: Sequence[bytes]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """The codes of several rows one after the other, (n_codes,), and how many each has, (n_rows,)."""
+    counts = np.array([len(blob) // _CODE.itemsize for blob in blobs], dtype=np.int64)
+    return np.frombuffer(b"".join(blobs), dtype=_CODE), counts
+
+
+@lru_cache(maxsize=1 << 16)
+def word_code(term: str) -> int:
+    """A number for a term: CRC-32, never 0. Two terms share one in four billion times."""
+    return zlib.crc32(term.encode()) or 1

@@ -24,7 +24,7 @@ from indexer.errors import (
 )
 from indexer.terms import ACRONYM, TERMS_VERSION
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
 
@@ -32,8 +32,6 @@ DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
 
-SENTENCE_BREAK = "\n"
-"""Between the terms of two sentences of a passage."""
 
 _BUSY_TIMEOUT_MS = 10_000
 
@@ -101,7 +99,8 @@ CREATE UNIQUE INDEX passages_paper ON passages (paper, ordinal);
 CREATE TABLE vectors (
     id INTEGER PRIMARY KEY REFERENCES passages (id) ON DELETE CASCADE,
     vector BLOB NOT NULL,
-    sentences BLOB NOT NULL
+    sentences BLOB NOT NULL,
+    words BLOB NOT NULL
 );
 CREATE TABLE abbreviations (
     paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,

@@ -19,7 +19,7 @@ from indexer.errors import NotFoundError
 from indexer.papers import Passage, Reference, Sentence
 from indexer.store import postings
 from indexer.store.dense import DenseIndex, Ids, Scores, Structure
-from indexer.store.packing import cosines, unpack_passage, unpack_sentences
+from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences
 from indexer.store.postings import FTS_WEIGHTS, Collection
 from indexer.store.schema import Manifest
 from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
@@ -104,6 +104,8 @@ class Similarities:
     """(m,) of all the passages' sentences, in order."""
     n_sentences: Ids
     """(n,)"""
+    words: list[bytes]
+    """Of each passage its own words, as `pack_words` gives them."""
 
 
 class Snapshot:
@@ -179,10 +181,10 @@ class Snapshot:
     def similarities(self, vector: Vectors, row_ids: Sequence[int]) -> Similarities:
         """Cosine similarity to a vector of those of these passages that have vectors, in the order of their ids."""
         rows = self._connection.execute(
-            f"SELECT id, vector, sentences FROM vectors WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
+            f"SELECT id, vector, sentences, words FROM vectors WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
         ).fetchall()
-        passages, sentences, counts = cosines(vector, [row[1] for row in rows], [row[2] for row in rows])
-        return Similarities(np.array([row[0] for row in rows], dtype=np.int64), passages, sentences, counts)
+        ids, blobs, of_sentences, words = (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 4
+        return Similarities(np.array(ids, dtype=np.int64), *cosines(vector, blobs, of_sentences), words)
 
     def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
         """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of every selected passage that holds any of the phrases.
@@ -212,12 +214,13 @@ class Snapshot:
         ids = np.array([row[0] for row in rows], dtype=np.int64)
         return ids, np.array([row[1] for row in rows], dtype=np.float64)
 
-    def terms_of(self, row_ids: Sequence[int]) -> list[str]:
-        """The terms of these passages' own words, in order, with a space between; a sentence a line. Row ids ascend."""
+    def words_of(self, row_ids: Sequence[int]) -> list[bytes]:
+        """The words of these passages, in the order of their ids, as `pack_words` gives them. Slower than what
+        `similarities` gives, for those that have no vector."""
         rows = self._connection.execute(
             f"SELECT terms FROM passages WHERE id IN ({marks(row_ids)}) ORDER BY id", row_ids
         )
-        return [row[0] for row in rows]
+        return [pack_words(row[0]) for row in rows]
 
     def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
         """In how many passages each of these terms stands; 0 for one that stands in none."""

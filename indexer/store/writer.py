@@ -26,12 +26,11 @@ from indexer.errors import (
 )
 from indexer.papers import Abbreviation, AliasGroup, Marker, Paper, Passage
 from indexer.store import dense, postings
-from indexer.store.packing import pack
+from indexer.store.packing import SENTENCE_BREAK, pack, pack_words
 from indexer.store.postings import Collection, PassageTerms
 from indexer.store.schema import (
     DATABASE,
     LOCK,
-    SENTENCE_BREAK,
     VECTORS,
     Commit,
     Manifest,
@@ -111,7 +110,8 @@ class IndexWriter:
                 row_id = self._insert("passages", {"paper": key, **row})
                 if passage.passage_id in vectors:
                     self._connection.execute(
-                        "INSERT INTO vectors VALUES (?, ?, ?)", (row_id, *pack(vectors[passage.passage_id]))
+                        "INSERT INTO vectors VALUES (?, ?, ?, ?)",
+                        (row_id, *pack(vectors[passage.passage_id]), pack_words(str(row["terms"]))),
                     )
             self._connection.execute(
                 "INSERT INTO passages_fts (rowid, title, headings, body) SELECT id, title, headings, body "
