@@ -70,13 +70,16 @@ def chunk(paper: Paper, config: BuildConfig, count: Count, limit: int) -> list[P
     `limit` is the most tokens that the embedder reads, special tokens included; no `embedded_text` is longer.
     Passages and the blocks that `left_out` lists cover every non-blank character of the paper.
     """
-    drafts: list[_Draft] = []
     sizer = _Sizer(paper, config, count, limit)
-    for run in _runs(paper):
+    runs = list(_runs(paper))
+    # What will be asked for one by one is counted at once, which a tokenizer does several times as fast.
+    sizer.count([text for run in runs for block in run for text in sizer.texts(block)])
+    drafts: list[_Draft] = []
+    for run in runs:
         target = sizer.target(paper.sections[run[0].section].title)
-        for draft in _merge_small(_draft_run(run, sizer, target), config.merge_below, target):
-            drafts.extend(sizer.fit(draft))
-    return _finish(paper, drafts, sizer)
+        drafts.extend(_merge_small(_draft_run(run, sizer, target), config.merge_below, target))
+    sizer.count([sizer.embedded_text(draft) for draft in drafts])
+    return _finish(paper, [fitting for draft in drafts for fitting in sizer.fit(draft)], sizer)
 
 
 def sentence_texts(paper: Paper, passages: Sequence[Passage]) -> dict[str, list[str]]:
@@ -169,6 +172,8 @@ class _Sizer:
         self.limit = limit - self.overhead
         self._target = min(config.max_wordpieces, self.limit)
         self.words = _Source(paper).words
+        self._spans: dict[int, list[Span]] = {}
+        """By their block's start."""
 
     def target(self, section: str) -> int:
         """The size to aim for in a section of this title: an abstract is one thought, and stays whole if it can."""
@@ -200,12 +205,28 @@ class _Sizer:
                 sentence = replace(unit.sentence, start=piece.start, end=piece.end)
                 yield replace(draft, units=(_Unit(sentence, n),))
 
-    def units(self, block: Block, spans: Sequence[Span], *, most: int) -> list[_Unit]:
-        """The spans as units of at most `most` wordpieces; a longer one is cut between words."""
+    def spans(self, block: Block) -> list[Span]:
+        """The block's sentences; a table's rows."""
+        if block.start not in self._spans:
+            table = block.kind == "table"
+            self._spans[block.start] = (
+                _row_spans(self.paper.text, block)
+                if table
+                else split_sentences(self.paper.text, block.start, block.end)
+            )
+        return self._spans[block.start]
+
+    def texts(self, block: Block) -> list[str]:
+        """The words of each of them."""
         table = block.kind == "table"
-        sizes = self.count([self.words(span.start, span.end, table=table) for span in spans])
+        return [self.words(span.start, span.end, table=table) for span in self.spans(block)]
+
+    def units(self, block: Block, *, most: int) -> list[_Unit]:
+        """The block's spans as units of at most `most` wordpieces; a longer one is cut between words."""
+        table = block.kind == "table"
+        sizes = self.count(self.texts(block))
         units: list[_Unit] = []
-        for number, (span, size) in enumerate(zip(spans, sizes, strict=True), start=1):
+        for number, (span, size) in enumerate(zip(self.spans(block), sizes, strict=True), start=1):
             for piece, n in self._cut(span, size - self.overhead, most, table):
                 units.append(_Unit(Sentence(piece.start, piece.end, block.paragraph, number), n))
         return units
@@ -235,11 +256,10 @@ def _draft_run(run: Sequence[Block], sizer: _Sizer, target: int) -> Iterator[_Dr
             yield from _draft_table(block, lead, sizer, target)
             lead = []
             continue
-        spans = split_sentences(sizer.paper.text, block.start, block.end)
         if following is not None and following.kind == "table" and following.caption == Span(block.start, block.end):
-            lead = sizer.units(block, spans, most=sizer.limit // 2)  # the table's first passage begins with its caption
+            lead = sizer.units(block, most=sizer.limit // 2)  # the table's first passage begins with its caption
         else:
-            yield from _even_parts(_Draft(tuple(sizer.units(block, spans, most=sizer.limit)), block), target)
+            yield from _even_parts(_Draft(tuple(sizer.units(block, most=sizer.limit)), block), target)
 
 
 def _draft_table(block: Block, lead: Sequence[_Unit], sizer: _Sizer, target: int) -> Iterator[_Draft]:
@@ -249,7 +269,7 @@ def _draft_table(block: Block, lead: Sequence[_Unit], sizer: _Sizer, target: int
         sizer.words(span.start, span.end, table=True) for span in (block.caption, block.header) if span is not None
     ]
     context = _clip(". ".join(heads), room, sizer)
-    units = [*lead, *sizer.units(block, _row_spans(sizer.paper.text, block), most=sizer.limit - room)]
+    units = [*lead, *sizer.units(block, most=sizer.limit - room)]
     for n, draft in enumerate(_even_parts(_Draft(tuple(units), block), max(target, room))):
         yield replace(draft, context=context if n else "")  # the first piece holds both in its own words
 

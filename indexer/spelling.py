@@ -30,6 +30,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^aluminium$", "aluminum"),
     )
 )
+_ANY_RULE = re.compile("|".join(pattern.pattern for pattern, _ in _RULES))
+"""Looked for first: most words have none."""
 _ISE = re.compile(r"([a-z]{3,})is(e[ds]?|ers?|ing|ations?)")
 _NOT_IZE = re.compile(
     r".*(?:[cv]|[aou]|pr|rw|kew|ct|rt|nd|prom|dem|prem|franch|parad|adv|surm|chast|conc|prec|tre|pra|noi)|.{0,3}r"
@@ -39,8 +41,9 @@ _NOT_IZE = re.compile(
 
 def american(word: str) -> str:
     """The word as Americans spell it, as far as the rules go; most words as they are."""
-    for pattern, spelling in _RULES:
-        word = pattern.sub(spelling, word)
+    if _ANY_RULE.search(word):
+        for pattern, spelling in _RULES:
+            word = pattern.sub(spelling, word)
     found = _ISE.fullmatch(word)
     if found and not _NOT_IZE.fullmatch(found[1]):
         return f"{found[1]}iz{found[2]}"

@@ -38,6 +38,7 @@ _GREEK_NAMES = str.maketrans({form: f" {name} " for letter, name in _GREEK.items
 _GREEK_WORD = re.compile(rf"[-\s]*(?:\b({'|'.join(_GREEK.values())})\b|([{''.join(_GREEK)}]))[-\s]*", re.IGNORECASE)
 _TERM = re.compile(r"[^\W_]+")
 _LINE = re.compile(r"[^\n]+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 ACRONYM = "^"
 """What an acronym's term begins with. The full-text index's tokenizer keeps it."""
@@ -135,9 +136,13 @@ def spellings(word: str) -> list[str]:
 
 def _fold_letters(text: str) -> str:
     """The text with compatibility forms, accents and Greek letters folded, in its own case."""
-    if text.isascii():
-        return text
-    folded = unicodedata.normalize("NFKD", text)
+    return text if text.isascii() else _NOT_ASCII.sub(lambda run: _folded_run(run[0]), text)
+
+
+@lru_cache(maxsize=1 << 12)
+def _folded_run(run: str) -> str:
+    """The same of characters that are not ASCII: none folds otherwise for its neighbours."""
+    folded = unicodedata.normalize("NFKD", run)
     return "".join(c for c in folded if not unicodedata.combining(c)).translate(_GREEK_NAMES)
 
 

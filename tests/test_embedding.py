@@ -173,7 +173,7 @@ def test_where_sentences_stand() -> None:
     text = "A. b. A. b. A. c."
     assert find_sentences(text, ["A. b.", "A.", "d.", "c."]) == [(6, 11), (12, 14), None, (15, 17)]
     assert find_sentences(text, ["c.", "A."]) == [None, (12, 14)]  # not in that order
-    offsets = [(0, 0), (0, 2), (2, 5), (5, 5), (5, 9), (0, 0)]
+    offsets = np.array([(0, 0), (0, 2), (2, 5), (5, 5), (5, 9), (0, 0)])
     assert tokens_within(offsets, (2, 6)).tolist() == [False, False, True, False, True, False]
     assert not tokens_within(offsets, (9, 12)).any()
 

@@ -49,7 +49,10 @@ class OnnxEmbedder(PoolingEmbedder):
         return [len(each) for each in self._tokenizer.encode_batch_fast(list(texts))]
 
     def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        return [Tokens(each.ids, each.offsets) for each in self._tokenizer.encode_batch(list(texts))]
+        return [
+            Tokens(each.ids, np.array(each.offsets, dtype=np.int64).reshape(-1, 2))
+            for each in self._tokenizer.encode_batch(list(texts))
+        ]
 
     def _run(self, readings: Sequence[Reading], prompt: str) -> Generator[Vectors, None, None]:
         threads = min(self._threads, len(readings))

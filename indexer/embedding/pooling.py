@@ -49,8 +49,8 @@ class Tokens:
     """A text as the model's tokenizer gives it, special tokens and prompt included."""
 
     ids: Sequence[int]
-    offsets: Sequence[tuple[int, int]]
-    """Where each token stands in the text; (0, 0) for a special one."""
+    offsets: npt.NDArray[np.int64]
+    """Where each token stands in the text, (n_tokens, 2); (0, 0) for a special one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ def find_sentences(text: str, sentences: Sequence[str]) -> list[tuple[int, int] 
     return spans[::-1]
 
 
-def tokens_within(offsets: Sequence[tuple[int, int]], span: tuple[int, int]) -> Mask:
+def tokens_within(offsets: npt.NDArray[np.int64], span: tuple[int, int]) -> Mask:
     """Which tokens have a character in the span: (n_tokens,)."""
-    starts, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    starts, ends = offsets.T
     return np.asarray((starts < span[1]) & (ends > span[0]) & (starts < ends))
 
 

@@ -51,7 +51,7 @@ class SentenceTransformerEmbedder(PoolingEmbedder):
         )
         ids = encoded["input_ids"]
         offsets = encoded["offset_mapping"] if located else [[(0, 0)] * len(each) for each in ids]
-        return [Tokens(*each) for each in zip(ids, offsets, strict=True)]
+        return [Tokens(of, np.array(at, dtype=np.int64).reshape(-1, 2)) for of, at in zip(ids, offsets, strict=True)]
 
     def _run(self, readings: Sequence[Reading], prompt: str) -> Generator[Vectors, None, None]:
         """In batches of neighbours: a batch is padded to its longest text."""

@@ -8,6 +8,7 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -396,6 +397,11 @@ def _numbers_by_path(paper: Paper) -> dict[tuple[str, ...], str]:
     return {paper.section_path(n): path for n, path in enumerate(numbers)}
 
 
+@lru_cache(maxsize=1 << 8)
+def _heading_terms(section: tuple[str, ...]) -> str:
+    return " ".join(terms("\n".join(section)))
+
+
 def _passage_row(
     passage: Passage, markers: Sequence[Marker], section_numbers: str, sentences: Sequence[str]
 ) -> dict[str, str | int | None]:
@@ -415,6 +421,6 @@ def _passage_row(
         "embedded_text": passage.embedded_text,
         "n_wordpieces": passage.n_wordpieces,
         "n_tokens": passage.n_tokens,
-        "heading_terms": " ".join(terms("\n".join(passage.section))),
+        "heading_terms": _heading_terms(passage.section),
         "terms": _passage_terms(passage, sentences),
     }
