@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from indexer.embedding.base import Encoder, PassageText, Precision, Vectors
-from indexer.embedding.lean import INPUTS, OUTPUTS, VECTOR, OnnxEmbedder, open_session, open_tokenizer
+from indexer.embedding.lean import INPUT, OUTPUTS, VECTOR, OnnxEmbedder, open_session, open_tokenizer
 from indexer.embedding.models import file_sha256
 from indexer.embedding.pooling import PoolingEmbedder, Traits
 from indexer.embedding.reference import SentenceTransformerEmbedder
@@ -33,7 +33,7 @@ from indexer.errors import ModelError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 """Raise it when what is exported or checked changes: every model is then exported anew."""
 
 MODEL, TOKENIZER, RECORD = "model.onnx", "tokenizer.json", "record.json"
@@ -228,23 +228,22 @@ def _write_onnx(model: SentenceTransformer, path: Path) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            out = self.model(dict(zip(names, inputs, strict=True)))
+        def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            out = self.model({INPUT: ids})  # no padding, so no mask of it: 4 % faster
             return torch.nn.functional.normalize(out[VECTOR], p=2, dim=1), out[OUTPUTS]
 
     if any(model.prompts.values()) and any(getattr(module, "include_prompt", True) is False for module in model):
         raise NotExportableError("its vectors leave out the prompt")
-    read = model.tokenizer(["a text", "another, longer text"], padding=True, return_tensors="pt")
-    names = [name for name in INPUTS if name in read]
+    ids = model.tokenizer(["a text of a few words"], return_tensors="pt")[INPUT]
     axes = {0: "texts", 1: "tokens"}
     with _eager_attention(model), torch.inference_mode(), _quiet():
         torch.onnx.export(
             Whole().eval(),
-            tuple(read[name] for name in names),
+            (ids,),
             str(path),
-            input_names=names,
+            input_names=[INPUT],
             output_names=[VECTOR, OUTPUTS],
-            dynamic_axes={**dict.fromkeys([*names, OUTPUTS], axes), VECTOR: {0: "texts"}},
+            dynamic_axes={INPUT: axes, OUTPUTS: axes, VECTOR: {0: "texts"}},
             dynamo=False,
             opset_version=_OPSET,
         )

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUT = "input_ids"
 VECTOR, OUTPUTS = "sentence_embedding", "token_embeddings"
 
 
 class OnnxEmbedder(PoolingEmbedder):
-    """A model with the inputs `INPUTS` (all or some) and the outputs `VECTOR` (of unit length) and `OUTPUTS`."""
+    """A model with one input, `INPUT` (token ids, no padding), and two outputs, `VECTOR` (of unit length) and `OUTPUTS`."""
 
     def __init__(
         self,
@@ -41,7 +41,6 @@ class OnnxEmbedder(PoolingEmbedder):
     ) -> None:
         super().__init__(identity, encoder, traits)
         self._session = session
-        self._inputs = [each.name for each in session.get_inputs()]
         self._tokenizer = tokenizer
         self._threads = threads or available_cpus()
 
@@ -64,9 +63,8 @@ class OnnxEmbedder(PoolingEmbedder):
 
     def _rows(self, reading: Reading) -> Vectors:
         ids = np.array([reading.tokens.ids], dtype=np.int64)
-        inputs = dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
         wanted = [VECTOR, OUTPUTS] if reading.parts else [VECTOR]
-        vector, *outputs = self._session.run(wanted, {name: inputs[name] for name in self._inputs})
+        vector, *outputs = self._session.run(wanted, {INPUT: ids})
         return np.vstack([vector, *(pool(each[0], list(reading.parts.values())) for each in outputs)])
 
 
