@@ -6,10 +6,10 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Protocol
 
 from indexer.abbreviations import find_abbreviations
@@ -141,9 +141,13 @@ def build(
     with IndexWriter(folder, manifest, rebuild=rebuild) as writer, ThreadPoolExecutor(1) as embedder_thread:
         run = _Build(writer, embedder, config, progress or Silence(), files, embedder_thread)
         run.progress.started(len(files))
-        for file in files:
-            run.take(file)
-        run.finish()
+        try:
+            for file in files:
+                run.take(file)
+            run.finish()
+        except BaseException:
+            run.stop()
+            raise
         run.look_for_vanished(paths, prune=prune)
         run.look_for_dropped()
         run.report.generation = writer.commit()
@@ -188,6 +192,7 @@ class _Build:
         self._embedder_thread = embedder_thread
         self._embedding: tuple[list[_Pending], Future[dict[str, PassageVectors]]] | None = None
         """Papers whose vectors are being made."""
+        self._stopped = Event()
         self._hearing = Lock()
         """Two threads have progress to tell."""
 
@@ -295,12 +300,18 @@ class _Build:
         self.report.added.append(paper.paper_id)
         return {}
 
+    def stop(self) -> None:
+        """Embed no more."""
+        self._stopped.set()
+        if self._embedding is not None:
+            self._embedding[1].cancel()
+
     def flush(self) -> None:
         """Have what waits embedded, and meanwhile store what was embedded before it."""
-        before, self._embedding = (
-            self._embedding,
-            (self._pending, self._embedder_thread.submit(self._embed, self._pending)),
-        )
+        before = self._embedding
+        if before is not None and before[1].done():
+            before[1].result()  # raises what went wrong with it, before more is begun
+        self._embedding = self._pending, self._embedder_thread.submit(self._embed, self._pending)
         self._pending, self._n_pending = [], 0
         if before is not None:
             self._store(*before)
@@ -340,6 +351,8 @@ class _Build:
         texts = [PassageText(each.embedded_text, tuple(sentences[each.passage_id])) for each in waiting]
 
         def heard(n_wordpieces: int) -> None:
+            if self._stopped.is_set():
+                raise CancelledError
             self.report.n_wordpieces += n_wordpieces
             self._advanced(0, 0, n_wordpieces)
 

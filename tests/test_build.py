@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import indexer.build
 import indexer.sources
-from indexer.build import BuildReport, build
+from indexer.build import BuildReport, Silence, build
 from indexer.config import BuildConfig
-from indexer.errors import IndexMismatchError, IndexNotWritableError, SourceError
+from indexer.embedding import PassageText, PassageVectors
+from indexer.errors import IndexMismatchError, IndexNotWritableError, ModelError, SourceError
 from indexer.papers import Paper
 from indexer.store import IndexReader, IndexWriter
 from service import terminal
@@ -281,6 +286,69 @@ def four(tmp_path: Path) -> Path:
         (folder / f"{name}.md").write_text(numbered(number))
     run(folder, tmp_path / "index")
     return folder
+
+
+class Failing(WordEmbedder):
+    """Fails at the third batch, and is slow about every other."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+        self.n_batches = 0
+
+    def encode(
+        self, passages: Sequence[PassageText], on_progress: Callable[[int], None] = lambda n: None
+    ) -> list[PassageVectors]:
+        self.n_batches += 1
+        if self.n_batches == 3:
+            raise self.error
+        for _ in range(10):
+            time.sleep(0.01)
+            on_progress(1)
+        return super().encode(passages)
+
+
+@pytest.mark.parametrize("error", [ModelError("no model"), MemoryError(), KeyboardInterrupt()])
+def test_what_goes_wrong_with_a_batch_is_raised_and_those_before_it_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(indexer.build, "_BATCH_WORDPIECES", 1)
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    for number in range(1, 9):
+        (papers / f"{number}.md").write_text(numbered(number), encoding="utf-8")
+    embedder = Failing(error)
+    with pytest.raises(type(error)):
+        run(papers, tmp_path / "index", embedder)
+    assert embedder.n_batches <= 4
+    assert set(places(tmp_path / "index")) == {"PMC1000001", "PMC1000002"}
+    assert threading.active_count() == 1
+    assert run(papers, tmp_path / "index").added == [f"PMC100000{number}" for number in range(3, 9)]
+
+
+def test_a_build_that_is_stopped_does_not_wait_for_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexer.build, "_BATCH_WORDPIECES", 1)
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    for number in range(1, 4):
+        (papers / f"{number}.md").write_text(numbered(number), encoding="utf-8")
+
+    class Slow(WordEmbedder):
+        def encode(
+            self, passages: Sequence[PassageText], on_progress: Callable[[int], None] = lambda n: None
+        ) -> list[PassageVectors]:
+            for _ in range(2000):
+                time.sleep(0.01)
+                on_progress(1)
+            raise AssertionError("it went on to the end")
+
+    class Interrupted(Silence):
+        def advanced(self, n_papers: int, n_passages: int, n_wordpieces: int) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        build([papers], tmp_path / "index", Slow(), CONFIG, progress=Interrupted())
 
 
 RENAMINGS = {

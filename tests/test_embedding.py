@@ -4,12 +4,15 @@ way in which a model is not to be had.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -35,7 +38,7 @@ from indexer.embedding import (
     load_embedder,
     models,
 )
-from indexer.embedding.export import Check, Record, choose, int8_scheme
+from indexer.embedding.export import Check, Record, _failures_named, choose, int8_scheme
 from indexer.embedding.models import file_sha256, remembered_sha256
 from indexer.embedding.pooling import find_sentences, tokens_within
 from indexer.errors import ModelError
@@ -313,9 +316,9 @@ def test_a_model_that_cannot_be_exported(
     for n in (1, 2):
         caplog.clear()
         assert isinstance(load_embedder(name, on_export=counted), SentenceTransformerEmbedder)
-        assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
-            f"{name} cannot be exported, so sentence-transformers runs it: its vectors leave out the prompt"
-        ], n
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        said = f"{name} cannot be exported, so sentence-transformers runs it: its vectors leave out the prompt (delete "
+        assert warning.startswith(said), n
     assert n_tried == 1
     (record,) = cache.cache_folder().glob("*/*")
     assert record.name == "record.json"
@@ -618,3 +621,32 @@ def test_names_that_no_hub_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="not on this machine and the hub did not give it"):
         load_embedder("nobody/no-such-model")
+
+
+def test_a_full_disk_is_no_fault_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not remembered, and where there is no room at all the error says so."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def full(folder: Path) -> Record:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(ModelError, match=r"takes an exported model .*No space left.*free some space"),
+        cache.exported(tmp_path / "cache" / "key", full),
+    ):
+        pass
+    assert not (tmp_path / "cache" / "key").exists()
+    with pytest.raises(OSError, match="No space left"), _failures_named():
+        full(tmp_path)
+
+
+def test_other_bytes_of_the_same_size_and_time_are_read_again(tmp_path: Path) -> None:
+    file, memory = tmp_path / "model.safetensors", tmp_path / "sha256.json"
+    file.write_bytes(b"one")
+    stat = file.stat()
+    first = remembered_sha256([file], memory)
+    assert remembered_sha256([file], memory) == first
+    (tmp_path / "other").write_bytes(b"two")
+    (tmp_path / "other").replace(file)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert remembered_sha256([file], memory)[file] == hashlib.sha256(b"two").hexdigest()

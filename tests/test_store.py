@@ -183,16 +183,68 @@ def test_a_large_index_is_gone_on_with_and_made_anew_when_it_has_grown(many: Pat
     assert facts() == (16, 960, 960)
     remove(range(7000, 7040))
     assert facts() == (16, 960, 760)
-    before = dense_module.load(many / VECTORS, 32)
-    write_papers(tmp_path / "more", n=400, seed=5)
+    write_papers(tmp_path / "more", n=292, seed=5)
     build([tmp_path / "more"], many, WordEmbedder(), CONFIG)
-    assert facts() == (32, 2000, 2000)  # the writer made it anew
+    assert facts() == (16, 960, 1460)
+    before = dense_module.load(many / VECTORS, 32)
+    write_papers(tmp_path / "more", n=432, seed=5)
+    build([tmp_path / "more"], many, WordEmbedder(), CONFIG)
+    assert facts() == (32, 2160, 2160)  # the writer made it anew
     connection = sqlite3.connect(many / DATABASE)
     held = before.caught_up(connection, 32)  # a reader goes on with what it has
     connection.close()
-    assert (held.structure, len(held.search(query, 9999))) == (before.structure, 2000)
-    remove(range(7000, 7350))
-    assert facts() == (0, 0, 250)
+    assert (held.structure.n_made_with, held.structure.n_new, len(held.search(query, 9999))) == (960, 1400, 2160)
+    remove(range(7000, 7400))
+    assert facts() == (0, 0, 160)
+
+
+def test_another_models_rows_are_not_searched_in_the_lists_of_the_old(many: Path, tmp_path: Path) -> None:
+    """A rebuild, or a change of most rows at once, is not growth, however many rows there are after it."""
+
+    class Otherwise(WordEmbedder):
+        def encode_query(self, text: str) -> Vectors:
+            return super().encode_query(f"{text} otherwise otherwise otherwise")[::-1].copy()
+
+    held = dense_module.load(many / VECTORS, 32)
+    build([tmp_path / "papers"], many, Otherwise(), CONFIG, rebuild=True)
+    connection = sqlite3.connect(many / DATABASE)
+    for caught_up in (held.caught_up(connection, 32), dense_module.load(many / VECTORS, 32)):
+        assert not np.array_equal(lists_of(held), lists_of(caught_up))
+        assert caught_up.structure.n_new == 0
+    connection.close()
+
+
+def lists_of(index: dense_module.DenseIndex) -> np.ndarray:
+    """The middles of its lists."""
+    return np.asarray(index._index.quantizer.reconstruct_n(0, index.structure.n_lists))
+
+
+def test_rows_that_are_exchanged_bit_by_bit_make_the_lists_anew(many: Path, tmp_path: Path) -> None:
+    for number in range(0, 192, 24):
+        assert dense_module.load(many / VECTORS, 32).structure.n_new == number * 5
+        for paper in sorted((tmp_path / "papers").iterdir())[number : number + 24]:
+            paper.write_text(paper.read_text(encoding="utf-8").replace("The ", "A new "), encoding="utf-8")
+        build([tmp_path / "papers"], many, WordEmbedder(), CONFIG)
+    (tmp_path / "papers" / "more.md").write_text("# More\n\nOne more sentence.\n", encoding="utf-8")
+    build([tmp_path / "papers"], many, WordEmbedder(), CONFIG)
+    assert dense_module.load(many / VECTORS, 32).structure.n_new == 0
+
+
+@pytest.mark.parametrize("exact_rows", [0, 500])
+def test_rows_without_vectors_change_nothing_for_those_that_have_one(
+    many: Path, monkeypatch: pytest.MonkeyPatch, exact_rows: int
+) -> None:
+    monkeypatch.setattr(dense_module, "EXACT_ROWS", exact_rows)
+    query = WordEmbedder().encode_query("collagen density")
+    reader = IndexReader(many)
+    with reader.snapshot() as snapshot:
+        every = snapshot.select(Selection(roles=("body", "back_matter")))
+        assert every is not None
+        assert len(every) == 192 * 6
+        assert snapshot.nearest(query, 50, every).tolist() == snapshot.nearest(query, 50, None).tolist()
+        others = snapshot.select(Selection(roles=("back_matter",)))
+        assert snapshot.nearest(query, 50, others).tolist() == []
+    reader.close()
 
 
 def test_a_lost_file_of_a_large_index_is_made_anew(many: Path, caplog: pytest.LogCaptureFixture) -> None:

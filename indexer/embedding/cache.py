@@ -14,6 +14,7 @@ from platformdirs import user_cache_dir
 
 from indexer.embedding.export import EXPORT_VERSION, Record, int8_scheme, versions
 from indexer.embedding.models import ModelFiles, file_sha256, text_sha256
+from indexer.errors import ModelError
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +53,16 @@ def exported(folder: Path, export: Export) -> Iterator[tuple[Path, Record]]:
     try:
         record = _made(folder, export)
     except (OSError, NotImplementedError) as error:
-        _log.warning("%s takes no files (%s): the model is exported anew each time", folder.parent, error)
+        _log.warning("nothing can be kept in %s (%s): the model is exported anew each time", folder.parent, error)
         with tempfile.TemporaryDirectory(prefix="loccit-", ignore_cleanup_errors=True) as elsewhere:
-            yield Path(elsewhere), export(Path(elsewhere))
+            try:
+                record = export(Path(elsewhere))
+            except OSError as second:
+                raise ModelError(
+                    f"neither {folder.parent} nor {elsewhere} takes an exported model ({second}): free some space, "
+                    "or set LOCCIT_PRECISION=reference to do without"
+                ) from second
+            yield Path(elsewhere), record
     else:
         yield folder, record
 
@@ -75,6 +83,7 @@ def _made(folder: Path, export: Export) -> Record:
         try:
             record = export(beside)
             shutil.rmtree(folder, ignore_errors=True)
+            beside.chmod(0o755)  # others may share the cache
             beside.rename(folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)

@@ -184,8 +184,8 @@ def _failures_named() -> Iterator[None]:
     """Around torch's exporter, onnx and ONNX Runtime, which raise what they like: it is a NotExportableError."""
     try:
         yield
-    except NotExportableError:
-        raise
+    except (NotExportableError, OSError, MemoryError):
+        raise  # this says nothing of the model
     except Exception as error:
         raise NotExportableError(" ".join(f"{type(error).__name__}: {error}".split())[:_REASON_CHARS]) from error
 

@@ -28,7 +28,7 @@ VECTOR, OUTPUTS = "sentence_embedding", "token_embeddings"
 
 
 class OnnxEmbedder(PoolingEmbedder):
-    """A model with one input, `INPUT` (token ids, no padding), and two outputs, `VECTOR` (of unit length) and `OUTPUTS`."""
+    """A model with the input `INPUT` (token ids, no padding) and the outputs `VECTOR` (unit length) and `OUTPUTS`."""
 
     def __init__(
         self,

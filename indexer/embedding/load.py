@@ -53,7 +53,12 @@ def load_embedder(
 
 def _embedder(files: ModelFiles, folder: Path, record: Record, threads: int | None) -> PoolingEmbedder:
     if record.precision == "reference":
-        _log.warning("%s cannot be exported, so sentence-transformers runs it: %s", files.name, record.reason)
+        _log.warning(
+            "%s cannot be exported, so sentence-transformers runs it: %s (delete %s to try again)",
+            files.name,
+            record.reason,
+            folder,
+        )
         return load_reference(files, threads)
     identity = files.identity(record.dim, record.pooling, record.max_wordpieces)
     session, tokenizer = open_session(folder / MODEL), open_tokenizer(folder / TOKENIZER)

@@ -115,7 +115,7 @@ def file_sha256(path: Path) -> str:
 
 
 def remembered_sha256(paths: Iterable[Path], memory: Path) -> dict[Path, str]:
-    """SHA-256 of each file; of one whose size and time of change are as the file `memory` has them, what it says.
+    """SHA-256 of each file; of one whose size, times of change and inode are as `memory` has them, what that says.
 
     Remembers those that it had to read. A memory that cannot be read or written is none.
     """
@@ -124,10 +124,10 @@ def remembered_sha256(paths: Iterable[Path], memory: Path) -> dict[Path, str]:
     news: dict[str, list[object]] = {}
     for path in paths:
         stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns]
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         place = str(path.absolute())
         match known.get(place):
-            case [size, mtime_ns, str(digest)] if [size, mtime_ns] == stamp and _SHA256.fullmatch(digest):
+            case [*known_stamp, str(digest)] if known_stamp == stamp and _SHA256.fullmatch(digest):
                 digests[path] = digest
             case _:
                 digests[path] = file_sha256(path)

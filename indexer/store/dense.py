@@ -17,7 +17,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,36 +74,40 @@ class Structure:
     """Recall@10 against comparing every vector, measured when the structure was made."""
     n_made_with: int = 0
     """Vectors that there were then."""
+    n_new: int = 0
+    """Vectors that came after."""
 
 
 class DenseIndex:
     """The vectors of one commit, to be searched by inner product. Never changed once made."""
 
     def __init__(
-        self, index: faiss.Index, ids: Ids, commit: Commit, history: frozenset[Commit], structure: Structure
+        self, index: faiss.Index, structure: Structure, ids: Ids, commit: Commit, history: frozenset[Commit]
     ) -> None:
         self._index = index
+        self.structure = structure
         self.ids = ids
         self.commit = commit
         self.history = history
         """Commits known to have led to this one, itself among them."""
-        self.structure = structure
 
     def search(self, vector: Vectors, n: int, allowed: Ids | None = None) -> Ids:
         """The `n` rows with the highest inner product with `vector` (dim,), best first as far as the index can tell.
 
         With `allowed`, ascending, only among these rows; fewer than `n` come back only when there are no more.
         """
+        if allowed is not None:
+            allowed = allowed[are_in(allowed, self.ids)]  # those that have a vector
         n = min(n, len(self.ids) if allowed is None else len(allowed))
         if n == 0:
             return np.empty(0, dtype=np.int64)
         faiss.omp_set_num_threads(1)  # of this thread: a team of them would wait for each other, spinning
         selector = None if allowed is None else _selector(allowed)
         # The fewer rows are allowed, the more lists hold as many of them.
-        share = 1.0 if allowed is None else min(1.0, len(allowed) / len(self.ids))
+        share = 1.0 if allowed is None else len(allowed) / len(self.ids)
         n_probed = min(self.structure.n_lists, int(self.structure.n_probed / share))
         ids = self._found(vector, n, n_probed, selector)
-        if len(ids) < n and n_probed < self.structure.n_lists:  # a list may hold few, and a row may have no vector
+        if len(ids) < n and n_probed < self.structure.n_lists:  # those lists may hold too few
             ids = self._found(vector, n, self.structure.n_lists, selector)
         return ids
 
@@ -136,29 +140,31 @@ class DenseIndex:
         """This index as the rows have it now, inside the connection's transaction.
 
         Along one line of commits row ids are never used twice, so that a row known by its id is known. An index of
-        another line says nothing: the rows are read anew, as they are when they have grown by more than `growth`.
+        another line says nothing: the rows are read anew, as they are when most of them are new (a rebuild, perhaps by
+        another model), or have become so bit by bit, by more than `growth` allows.
         """
         history = read_commits(connection)
         commit = max(history)
         if self.commit == commit:
-            return DenseIndex(self._index, self.ids, commit, history, self.structure)
+            return DenseIndex(self._index, self.structure, self.ids, commit, history)
         related = self.commit in history or commit in self.history
         if not related and len(self.ids):
             _log.warning("the vectors at hand are not of this index: making them anew from the rows")
         rows = np.fromiter((row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), dtype=np.int64)
-        if not related or self._index.d != dim or not _suits(self.structure, len(rows), growth):
-            index, structure = _made(connection, rows, dim)
-            return DenseIndex(index, rows, commit, history, structure)
         gone = np.setdiff1d(self.ids, rows, assume_unique=True)
         new = np.setdiff1d(rows, self.ids, assume_unique=True)
+        structure = replace(self.structure, n_new=self.structure.n_new + len(new))
+        suits = 2 * len(new) <= len(rows) and _suits(structure, len(rows), growth)
+        if not related or self._index.d != dim or not suits:
+            return DenseIndex(*_made(connection, rows, dim), rows, commit, history)
         if not len(gone) and not len(new):
-            return DenseIndex(self._index, rows, commit, history, self.structure)
+            return DenseIndex(self._index, self.structure, rows, commit, history)
         index = faiss.clone_index(self._index)
         if len(gone):
             index.remove_ids(faiss.IDSelectorBatch(gone))
         for ids, vectors in _vectors(connection, new, dim):
             index.add_with_ids(vectors, ids)
-        return DenseIndex(index, rows, commit, history, self.structure)
+        return DenseIndex(index, structure, rows, commit, history)
 
     def renewed(self, connection: sqlite3.Connection, dim: int) -> DenseIndex:
         """The same, and made anew where it has grown out of its structure: to be saved."""
@@ -167,7 +173,17 @@ class DenseIndex:
 
 def empty(dim: int) -> DenseIndex:
     """An index without rows, of no commit."""
-    return DenseIndex(_flat(dim), np.empty(0, dtype=np.int64), Commit(-1, ""), frozenset(), Structure())
+    return DenseIndex(_flat(dim), Structure(), np.empty(0, dtype=np.int64), Commit(-1, ""), frozenset())
+
+
+def commit_in(path: Path) -> Commit | None:
+    """The commit that the file is of, by its header; None when it is missing or no such file."""
+    try:
+        with path.open("rb") as file:
+            magic, generation, token, *_ = _HEADER.unpack(file.read(_HEADER.size))
+    except (OSError, struct.error):
+        return None
+    return Commit(generation, token.decode("ascii", "replace")) if magic == _MAGIC else None
 
 
 def load(path: Path, dim: int) -> DenseIndex:
@@ -190,7 +206,7 @@ def load(path: Path, dim: int) -> DenseIndex:
         _log.warning("%s holds vectors of another size: making it anew from the rows", path)
         return empty(dim)
     commit = Commit(generation, token.decode("ascii", "replace"))
-    return DenseIndex(index, _ids_of(index), commit, frozenset({commit}), Structure(**json.loads(structure)))
+    return DenseIndex(index, Structure(**json.loads(structure)), _ids_of(index), commit, frozenset({commit}))
 
 
 def are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
@@ -238,7 +254,7 @@ def _suits(structure: Structure, n: int, growth: int) -> bool:
     """Whether an index of that structure may go on with so many vectors."""
     if not structure.n_lists:
         return n <= EXACT_ROWS * growth // _GROWTH
-    return EXACT_ROWS // _GROWTH < n <= structure.n_made_with * growth
+    return n > EXACT_ROWS // _GROWTH and structure.n_new <= structure.n_made_with * (growth - 1)
 
 
 def _made(connection: sqlite3.Connection, rows: Ids, dim: int) -> tuple[faiss.Index, Structure]:

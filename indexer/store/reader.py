@@ -79,10 +79,12 @@ class IndexReader:
                 return held
             if held is not None and commit in held.history:  # this snapshot was taken just before the newest commit
                 return held.caught_up(connection, dim)
-            loaded = dense.load(self.folder / VECTORS, dim)
             ancestors = read_commits(connection)
-            near = [each for each in (held, loaded) if each is not None and each.commit in ancestors]
-            start = max(near, key=lambda each: each.commit, default=loaded)
+            in_file = dense.commit_in(self.folder / VECTORS)
+            start = held
+            if held is None or held.commit not in ancestors or (in_file in ancestors and in_file > held.commit):
+                start = dense.load(self.folder / VECTORS, dim)
+            assert start is not None
             self._vectors = start.caught_up(connection, dim)
             return self._vectors
 
