@@ -53,7 +53,7 @@ def exported(folder: Path, export: Export) -> Iterator[tuple[Path, Record]]:
     try:
         record = _made(folder, export)
     except (OSError, NotImplementedError) as error:
-        _log.warning("nothing can be kept in %s (%s): the model is exported anew each time", folder.parent, error)
+        _log.warning("%s takes no files (%s): the model is exported anew each time", folder.parent, error)
         with tempfile.TemporaryDirectory(prefix="loccit-", ignore_cleanup_errors=True) as elsewhere:
             try:
                 record = export(Path(elsewhere))
