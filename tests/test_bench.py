@@ -280,7 +280,7 @@ def test_recall_is_the_share_of_the_exact_neighbours(benchmarks: Benchmarks) -> 
 
         def similarities(self, vector: np.ndarray, rows: list[int]) -> Similarities:
             nothing = np.empty(0, dtype=np.float32)
-            return Similarities(np.array(rows), vectors[rows] @ vector, nothing, nothing.astype(np.int64))
+            return Similarities(np.array(rows), vectors[rows] @ vector, nothing, nothing.astype(np.int64), [])
 
     queries = vectors[:7]
     assert probe.recall(Dense(0), flat, queries) == 1
