@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import wraps
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 import uvicorn
 from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from fastapi import Query as Parameter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from indexer.embedding import available_cpus
 from indexer.errors import LoccitError, UsageError
@@ -46,6 +47,9 @@ MAX_BODY_BYTES = 1_000_000
 """The longest query of four-byte characters, with a thousand paper ids to filter by, has a tenth of that."""
 
 _log = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class _Request(BaseModel):
@@ -167,11 +171,24 @@ def _library(request: Request) -> Library:
 _Library = Annotated[Library, Depends(_library)]
 _UNUSABLE = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 
+
+def _serialised(handler: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The same, its reply written as JSON as it stands: FastAPI would first take it apart and check it again."""
+    adapter: TypeAdapter[_R] = TypeAdapter(get_type_hints(handler)["return"])
+
+    @wraps(handler)
+    def respond(*args: _P.args, **kwargs: _P.kwargs) -> Response:
+        return Response(adapter.dump_json(handler(*args, **kwargs)), media_type="application/json")
+
+    return cast("Callable[_P, _R]", respond)
+
+
 papers = APIRouter(prefix="/v1", responses=responses(HTTPStatus.NOT_FOUND, *_UNUSABLE))
 state = APIRouter(tags=["state"])
 
 
 @papers.post("/search", tags=["search"])
+@_serialised
 def search(library: _Library, request: Annotated[SearchRequest, Body(examples=_SEARCH_EXAMPLES)]) -> SearchReply:
     """The passages that fit a query best, each with the place where it stands."""
     return library.search(
@@ -180,6 +197,7 @@ def search(library: _Library, request: Annotated[SearchRequest, Body(examples=_S
 
 
 @papers.post("/ask", tags=["search"])
+@_serialised
 def ask(library: _Library, request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)]) -> Answer:
     """The sentences that answer a question best, quoted and cited, and the passages that they stand in."""
     if request.generate == "always":
@@ -188,6 +206,7 @@ def ask(library: _Library, request: Annotated[AskRequest, Body(examples=_ASK_EXA
 
 
 @papers.get("/papers", tags=["papers"])
+@_serialised
 def list_papers(
     library: _Library,
     limit: Annotated[int, Parameter(ge=1, le=MAX_K, description="The most papers to give.")] = MAX_K,
@@ -198,12 +217,14 @@ def list_papers(
 
 
 @papers.get("/papers/{paper_id:path}", tags=["papers"])
+@_serialised
 def show_paper(library: _Library, paper_id: str) -> PaperReply:
     """One paper: its record, section tree, the ids of its passages, and its references."""
     return library.paper(_id(paper_id))
 
 
 @papers.get("/passages/{passage_id:path}", tags=["papers"])
+@_serialised
 def show_passage(
     library: _Library,
     passage_id: str,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EXIT_FAILED_FILES = 1
 EXIT_NOTHING_FOUND = NotFoundError.exit_code
 EXIT_INTERRUPTED = 130
+_SWITCH_INTERVAL = 0.0005
+"""Seconds: the encoder's threads need the interpreter for a moment every few milliseconds, and should not wait."""
 
 app = typer.Typer(
     name="loccit",
@@ -171,6 +173,7 @@ def index_command(
     with terminal.working("loading the model"):
         n_files = len(find_sources(given))  # a path that is not there shows before the model is loaded
         embedder = _embedder(settings, config.model)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     with terminal.BuildProgress() as progress:
         report = build(given, settings.index, embedder, config, rebuild=rebuild, prune=prune, progress=progress)
     if as_json:

@@ -42,10 +42,10 @@ RECALL_WANTED = 0.995
 
 _log = logging.getLogger(__name__)
 
-_MAGIC = b"loccit-vectors-3"
-_HEADER = struct.Struct(f"<16sq{2 * TOKEN_BYTES}sIqI")
-"""Magic, generation and token of the commit, lengths in bytes of the structure's JSON and of the payload, and the
-CRC-32 of both."""
+_MAGIC = b"loccit-vectors-4"
+_HEADER = struct.Struct(f"<16sq{2 * TOKEN_BYTES}sIqQ")
+"""Magic, generation and token of the commit, lengths in bytes of the structure's JSON and of the payload, and a
+checksum of both."""
 
 _LOAD_ROWS = 10_000
 _ROWS_A_LIST = 40
@@ -122,7 +122,7 @@ class DenseIndex:
         """Write to `path`, whole or not at all."""
         structure = json.dumps(asdict(self.structure)).encode()
         payload = faiss.serialize_index(self._index)
-        checksum = zlib.crc32(payload.data, zlib.crc32(structure))
+        checksum = _checksum(structure, payload)
         beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             with beside.open("wb") as file:
@@ -198,7 +198,7 @@ def load(path: Path, dim: int) -> DenseIndex:
     except (OSError, struct.error) as error:
         _log.warning("%s cannot be read (%s): making it anew from the rows", path, error)
         return empty(dim)
-    if magic != _MAGIC or len(payload) != n_payload or zlib.crc32(payload.data, zlib.crc32(structure)) != checksum:
+    if magic != _MAGIC or len(payload) != n_payload or _checksum(structure, payload) != checksum:
         _log.warning("%s is damaged, or another version's: making it anew from the rows", path)
         return empty(dim)
     index = faiss.deserialize_index(payload)
@@ -215,6 +215,13 @@ def are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
         return np.zeros(len(ids), dtype=np.bool_)
     places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
     return np.asarray(ascending[places] == ids)
+
+
+def _checksum(structure: bytes, payload: npt.NDArray[np.uint8]) -> int:
+    """The sum of the payload's 64-bit words, which takes a tenth of a CRC's time, and the CRC-32 of the rest."""
+    n_words = len(payload) // 8
+    words = payload[: 8 * n_words].view(np.uint64)
+    return (int(np.add.reduce(words)) + zlib.crc32(structure + payload[8 * n_words :].tobytes())) % (1 << 64)
 
 
 def _flat(dim: int) -> faiss.Index:
