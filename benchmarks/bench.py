@@ -215,12 +215,13 @@ def load(bench: Bench) -> Result:
     file = bench.questions()
     bench.synthetic()
     size = min(bench.sizes, key=lambda size: abs(size - LOAD_SIZE))
-    with serving(bench.synthetic_folder(size)) as (url, _):
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with serving(bench.synthetic_folder(size), workers) as (url, _):
         ask_all(url, **_read(file))
         one, many = (
             script("load.py", url, file, "--clients", str(n), "--seconds", str(bench.seconds)) for n in (1, N_CLIENTS)
         )
-    return {"passages": size, "one": one, "many": many}
+    return {"passages": size, "workers": workers, "one": one, "many": many}
 
 
 def _read(questions: Path) -> dict[str, list[str]]:

@@ -52,7 +52,7 @@ def served(index: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(index: Path) -> Iterator[tuple[str, int]]:
+def serving(index: Path, workers: int = 1) -> Iterator[tuple[str, int]]:
     """`loccit serve` on a free port; its URL, once it is ready, and its process id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -61,7 +61,9 @@ def serving(index: Path) -> Iterator[tuple[str, int]]:
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
-            [LOCCIT, "serve", "--index", str(index), "--port", str(port)], stdout=log, stderr=log
+            [LOCCIT, "serve", "--index", str(index), "--port", str(port), "--workers", str(workers)],
+            stdout=log,
+            stderr=log,
         ) as server,
     ):
         try:

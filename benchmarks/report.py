@@ -72,7 +72,8 @@ The server of the {papers} papers, while a Python loop takes all that one core g
 _LOAD = """\
 ## Many clients
 
-The synthetic index of {passages} passages. Clients are threads of one other process on the same machine; each has a
+The synthetic index of {passages} passages, `loccit serve --workers {workers}`.
+Clients are threads of one other process on the same machine; each has a
 connection that stays open and asks again as soon as it is answered, for {seconds} s. The baseline is one client.
 
 {table}"""
@@ -270,7 +271,8 @@ def _load(result: Result) -> str:
         for row in (one, many)
     ]
     head = ("clients", "replies", "errors", "replies/s", "p50, ms", "p95", "p99", "rate / one client")
-    return _LOAD.format(passages=f"{result['passages']:,}", seconds=f"{many['seconds']:.0f}", table=table(head, rows))
+    facts = {"passages": f"{result['passages']:,}", "workers": result.get("workers", 1)}
+    return _LOAD.format(**facts, seconds=f"{many['seconds']:.0f}", table=table(head, rows))
 
 
 def _growth(result: Result, latency: Result | None) -> str:

@@ -143,10 +143,6 @@ class AskRequest(_Request):
     ] = "auto"
 
 
-_THREADS_A_CPU = 2
-"""Requests that are worked on at once: more of them only wait for one another."""
-
-
 @dataclass(frozen=True, slots=True)
 class Health:
     """The service's state."""
@@ -260,7 +256,8 @@ def create_app(library: Library) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        to_thread.current_default_thread_limiter().total_tokens = _THREADS_A_CPU * available_cpus()
+        # Requests that are worked on at once: more would only wait for one another.
+        to_thread.current_default_thread_limiter().total_tokens = available_cpus()
         try:
             await to_thread.run_sync(library.warm)
         except LoccitError as error:
@@ -282,13 +279,18 @@ def create_app(library: Library) -> FastAPI:
     return app
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 takes a free one. Raises LoccitError when it cannot."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that listens there; port 0 takes a free one. Raises LoccitError when it cannot.
+
+    With `shared`, other sockets bound so may listen there too, and the system deals connections out among them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named by its protocol: else asyncio leaves out TCP_NODELAY, and every second reply waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         listener.listen()
     except OSError as error:

@@ -5,6 +5,7 @@ Heavy modules are imported in the commands that need them, so that help and erro
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -381,16 +382,47 @@ def serve(
     index: Index = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on; 0 for a free one (default: 8000).")] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many processes answer, each with the index in memory.")
+    ] = 1,
     rerank: Rerank = None,
 ) -> None:
     """Serve the index over HTTP until stopped with Ctrl-C."""
     settings = _settings(index=index, host=host, port=port, rerank=rerank)
     from service import api
+    from service.workers import Workers
 
-    with _opened(settings, settings.rerank) as library, api.bind(settings.host, settings.port) as listener:
+    if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
+        raise UsageError("this system cannot share a port between processes: leave out --workers")
+    with _opened(settings, settings.rerank) as library, _bound(settings, workers) as listener:
         with terminal.working("loading the model"):
             library.warm()
-        terminal.note(f"serving {settings.index} at {api.url(listener)} (OpenAPI: /openapi.json); Ctrl-C stops")
+        shared = settings.model_copy(update={"port": listener.getsockname()[1]})
+        with Workers(workers - 1, partial(_serve_shared, shared)):
+            terminal.note(f"serving {settings.index} at {api.url(listener)} (OpenAPI: /openapi.json); Ctrl-C stops")
+            api.serve(library, listener)
+
+
+def _bound(settings: Settings, workers: int) -> socket.socket:
+    from service import api
+
+    if workers == 1:
+        return api.bind(settings.host, settings.port)
+    # Bound alone first: a shared port would be shared with any other server as well.
+    with api.bind(settings.host, settings.port) as alone:
+        port = alone.getsockname()[1]
+    return api.bind(settings.host, port, shared=True)
+
+
+def _serve_shared(settings: Settings) -> None:
+    """Another process of `serve`."""
+    from service import api
+
+    with (
+        _opened(settings, settings.rerank) as library,
+        api.bind(settings.host, settings.port, shared=True) as listener,
+    ):
+        library.warm()
         api.serve(library, listener)
 
 

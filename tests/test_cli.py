@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -633,10 +634,10 @@ def test_a_reader_that_goes_away(built: Path, workdir: Path) -> None:
         process.wait(60)
 
 
-@pytest.fixture
-def service(built: Path, workdir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`loccit serve` on a free port, and its URL."""
-    process = in_a_process("serve", "--index", built, "--port", "0", cwd=workdir)
+@pytest.fixture(params=["1", "2"])
+def service(built: Path, workdir: Path, request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`loccit serve` on a free port, one process or two, and its URL."""
+    process = in_a_process("serve", "--index", built, "--port", "0", "--workers", request.param, cwd=workdir)
     assert process.stderr is not None
     line = process.stderr.readline()
     match = re.search(r"at (http://127\.0\.0\.1:\d+) ", line)
@@ -667,6 +668,53 @@ def test_serve_answers_until_interrupted(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "", "loccit: stopped\n")
+
+
+@pytest.mark.parametrize("service", ["2"], indirect=True)
+def test_a_worker_that_ends_is_replaced(service: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = service
+
+    def workers() -> set[int]:
+        return {
+            int(path.name)
+            for path in Path("/proc").iterdir()
+            if path.name.isdigit() and f" {process.pid} " in _read(path / "stat") and b"spawn_main" in _bytes(path)
+        }
+
+    def until(condition: Callable[[], bool]) -> None:
+        for _ in range(300):
+            if condition():
+                return
+            time.sleep(0.1)
+        raise AssertionError(workers())
+
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("there is no /proc to see processes in")
+    until(lambda: len(workers()) == 1)
+    (first,) = workers()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: len(workers()) == 1 and workers() != {first})
+    for _ in range(8):  # connections are dealt out
+        with urllib.request.urlopen(f"{url}/readyz", timeout=30) as reply:
+            assert json.load(reply) == {"status": "ready"}
+    (second,) = workers()
+    process.kill()  # not even a chance to tell it
+    process.wait(30)
+    until(lambda: not Path(f"/proc/{second}").exists())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _bytes(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_host_that_is_not_ours(loccit: Loccit, built: Path) -> None:
