@@ -5,6 +5,7 @@ Heavy modules are imported in the commands that need them, so that help and erro
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -444,6 +445,8 @@ def _embedder(settings: Settings, name: str, threads: int | None = None) -> Embe
 
 @contextmanager
 def _opened(settings: Settings, rerank: str = "") -> Iterator[Library]:
+    # Before numpy is there: its threads wait for one another, spinning, and searches side by side take twice as long.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from service.library import Library
 
     with terminal.working("loading the re-ranker") if rerank else nullcontext():
