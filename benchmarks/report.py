@@ -34,9 +34,10 @@ _THROUGHPUT = """\
 ## Indexing
 
 {papers} papers, full texts. Passage tokens are the wordpieces of the body's passages, each counted once. loccit's time
-is the whole process, once: loading the model, parsing, cutting, encoding every passage, storing; and, where that was not
-done before, exporting the model, once a machine and some 12 s. The baseline is `SentenceTransformer.encode(texts)` with its defaults over every 8th of these passages, without
-their sentences; the model was loaded before, and one text encoded to warm it.
+is the whole process, once: loading the model, parsing, cutting, encoding every passage, storing; and, where that was
+not done before, exporting the model, once a machine and some 12 s. The baseline is `SentenceTransformer.encode(texts)`
+with its defaults over every 8th of these passages, without their sentences; the model was loaded before, and one text
+encoded to warm it.
 
 {table}
 The most memory held while indexing: {peak} MB. The index: {folder} MB. Indexing again with nothing changed: {again} s
