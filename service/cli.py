@@ -390,6 +390,7 @@ def serve(
 ) -> None:
     """Serve the index over HTTP until stopped with Ctrl-C."""
     settings = _settings(index=index, host=host, port=port, rerank=rerank)
+    _keep_numpy_to_one_thread()
     from service import api
     from service.workers import Workers
 
@@ -443,10 +444,14 @@ def _embedder(settings: Settings, name: str, threads: int | None = None) -> Embe
     return load_embedder(name, threads=threads, precision=settings.precision, on_export=say)
 
 
+def _keep_numpy_to_one_thread() -> None:
+    """Before it is imported: its threads wait for one another, spinning, and searches side by side take twice as long."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 @contextmanager
 def _opened(settings: Settings, rerank: str = "") -> Iterator[Library]:
-    # Before numpy is there: its threads wait for one another, spinning, and searches side by side take twice as long.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _keep_numpy_to_one_thread()
     from service.library import Library
 
     with terminal.working("loading the re-ranker") if rerank else nullcontext():
