@@ -445,7 +445,7 @@ def _embedder(settings: Settings, name: str, threads: int | None = None) -> Embe
 
 
 def _keep_numpy_to_one_thread() -> None:
-    """Before it is imported: its threads wait for one another, spinning, and searches side by side take twice as long."""
+    """Before it is imported: its threads wait for one another, spinning, and double what a search costs."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
