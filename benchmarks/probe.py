@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from figures import spread
+from synthetic import perturbed
 
 from indexer.store import IndexReader, Snapshot
 from indexer.store.packing import unpack_passage
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 K, N_NEAREST = 10, 200
 """How many neighbours must be right, of how many asked for: what a search takes from the dense half."""
-N_PERTURBED, NOISE, SEED = 500, 0.15, 2026
+N_PERTURBED, SEED = 500, 2026
 EVERY = 8
 """One passage in so many is encoded for the baseline, which would take as long again as the index."""
 _ADD_ROWS = 10_000
@@ -80,9 +81,7 @@ def search(index: Path, warm: Sequence[str], asked: Sequence[str]) -> dict[str, 
             vectors.append(vector)
     random = np.random.default_rng(SEED)
     rows = random.choice(len(ids), min(N_PERTURBED, len(ids)), replace=False)
-    moved = np.stack([flat.reconstruct(int(row)) for row in rows])
-    moved += random.standard_normal(moved.shape, dtype=np.float32) * np.float32(NOISE / np.sqrt(moved.shape[1]))
-    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    moved = perturbed(np.stack([flat.reconstruct(int(row)) for row in rows]), random)
     with IndexReader(index).snapshot() as snapshot:
         return {
             "baseline": spread(times),

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from processes import folder_mb
 
 from indexer.abbreviations import find_abbreviations
-from indexer.embedding import PassageVectors
+from indexer.embedding import PassageVectors, unit
 from indexer.errors import IndexStateError
 from indexer.papers import Block, Paper, Passage, Section, Sentence
 from indexer.store import IndexReader, IndexWriter, Manifest, StoredPassage
@@ -170,7 +170,7 @@ def perturbed(vectors: Vectors, random: np.random.Generator) -> Vectors:
     """The vectors with noise of length 0.15 or so, of unit length again."""
     noise = random.standard_normal(vectors.shape, dtype=np.float32)
     moved = vectors + noise * np.float32(NOISE / np.sqrt(vectors.shape[1]))
-    return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), dtype=np.float32)
+    return unit(moved)
 
 
 def build(real: Real, folder: Path, size: int, seed: int = SEED) -> dict[str, float]:

@@ -208,12 +208,10 @@ class _Sizer:
     def spans(self, block: Block) -> list[Span]:
         """The block's sentences; a table's rows."""
         if block.start not in self._spans:
+            text = self.paper.text
             table = block.kind == "table"
-            self._spans[block.start] = (
-                _row_spans(self.paper.text, block)
-                if table
-                else split_sentences(self.paper.text, block.start, block.end)
-            )
+            spans = _row_spans(text, block) if table else split_sentences(text, block.start, block.end)
+            self._spans[block.start] = spans
         return self._spans[block.start]
 
     def texts(self, block: Block) -> list[str]:

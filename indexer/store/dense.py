@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import faiss
 import numpy as np
@@ -180,17 +180,17 @@ def commit_in(path: Path) -> Commit | None:
     """The commit that the file is of, by its header; None when it is missing or no such file."""
     try:
         with path.open("rb") as file:
-            magic, generation, token, *_ = _HEADER.unpack(file.read(_HEADER.size))
+            magic, commit, *_ = _header(file)
     except (OSError, struct.error):
         return None
-    return Commit(generation, token.decode("ascii", "replace")) if magic == _MAGIC else None
+    return commit if magic == _MAGIC else None
 
 
 def load(path: Path, dim: int) -> DenseIndex:
     """The index in the file, or an empty one when the file is missing or damaged."""
     try:
         with path.open("rb") as file:
-            magic, generation, token, n_structure, n_payload, checksum = _HEADER.unpack(file.read(_HEADER.size))
+            magic, commit, n_structure, n_payload, checksum = _header(file)
             structure = file.read(n_structure) if magic == _MAGIC else b""
             payload = np.fromfile(file, dtype=np.uint8)
     except FileNotFoundError:
@@ -205,8 +205,13 @@ def load(path: Path, dim: int) -> DenseIndex:
     if index.d != dim:
         _log.warning("%s holds vectors of another size: making it anew from the rows", path)
         return empty(dim)
-    commit = Commit(generation, token.decode("ascii", "replace"))
     return DenseIndex(index, Structure(**json.loads(structure)), _ids_of(index), commit, frozenset({commit}))
+
+
+def _header(file: BinaryIO) -> tuple[bytes, Commit, int, int, int]:
+    """What `_HEADER` names, the commit as one. Raises struct.error."""
+    magic, generation, token, n_structure, n_payload, checksum = _HEADER.unpack(file.read(_HEADER.size))
+    return magic, Commit(generation, token.decode("ascii", "replace")), n_structure, n_payload, checksum
 
 
 def are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
@@ -313,10 +318,7 @@ class _Nearest:
 
 def _queries(connection: sqlite3.Connection, rows: Ids, dim: int) -> Vectors:
     """The direction between a sentence of each of some rows, (n_queries, n_rows): (n_queries, dim)."""
-    blobs = (
-        connection.execute("SELECT sentences FROM vectors WHERE id = ?", (row_id,)).fetchone()[0]
-        for row_id in rows.ravel().tolist()
-    )
+    blobs = _blobs(connection, "sentences", rows.ravel())
     sentences = np.vstack([unpack_sentences(blob, dim)[-1] for blob in blobs])
     return unit(sentences.reshape(*rows.shape, dim).sum(axis=1))
 
@@ -325,8 +327,11 @@ def _vectors(connection: sqlite3.Connection, ids: Ids, dim: int) -> Iterator[tup
     """These rows, ascending, with their vectors (n, dim), a bounded number at a time."""
     for at in range(0, len(ids), _LOAD_ROWS):
         part = ids[at : at + _LOAD_ROWS]
-        blobs = (
-            connection.execute("SELECT vector FROM vectors WHERE id = ?", (row_id,)).fetchone()[0]
-            for row_id in part.tolist()
-        )
+        blobs = _blobs(connection, "vector", part)
         yield part, np.vstack([unpack_passage(blob) for blob in blobs]).reshape(len(part), dim)
+
+
+def _blobs(connection: sqlite3.Connection, column: Literal["vector", "sentences"], ids: Ids) -> Iterator[bytes]:
+    """What the rows have in that column, in the order of the ids."""
+    for row_id in ids.tolist():
+        yield connection.execute(f"SELECT {column} FROM vectors WHERE id = ?", (row_id,)).fetchone()[0]

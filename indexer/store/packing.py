@@ -11,17 +11,16 @@ import numpy.typing as npt
 
 from indexer.embedding import PassageVectors, Vectors
 
+SENTENCE_BREAK = "\n"
+"""Between the terms of two sentences of a passage."""
+LINE_END = 0
+"""What stands among the codes of words where a line ends."""
+
+_CODE = np.dtype("<u4")
 _SCALE = np.dtype("<f4")
 _LEVELS = 127
 """A sentence vector is kept in 8-bit levels of its own largest component: a quarter of the bytes, and a cosine that is
 off by less than 0.01."""
-
-
-SENTENCE_BREAK = "\n"
-"""Between the terms of two sentences of a passage."""
-_CODE = np.dtype("<u4")
-LINE_END = 0
-"""What stands among the codes of words where a line ends."""
 
 
 def pack(vectors: PassageVectors) -> tuple[bytes, bytes]:

@@ -32,7 +32,6 @@ DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
 
-
 _BUSY_TIMEOUT_MS = 10_000
 
 _TABLES = f"""

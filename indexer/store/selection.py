@@ -15,7 +15,6 @@ from indexer.terms import fold, numbered_parts, spellings, terms, variants
 
 _SECTION_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)*)\.?\s*")
 _WORD = re.compile(r"[^\W_]+")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _MAX_SECTION_WORDS = 100
 """To look for in titles. A condition each: SQLite takes a thousand, and no title has so many words."""
 
@@ -111,8 +110,7 @@ def folded_words(kind: str, text: str, embedded_text: str, start: int = 0, marke
         words = plain_text(text, 0, len(text), drop, table=True)
     else:
         words = embedded_text
-    # No character folds otherwise for its neighbours; a few of a text are not ASCII, and `fold` would look at them all.
-    return _NOT_ASCII.sub(lambda run: fold(run[0]), words).casefold()
+    return fold(words)
 
 
 def marks(values: Sequence[object]) -> str:
