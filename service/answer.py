@@ -15,6 +15,7 @@ from service.cite import Citation
 
 Status = Literal["answered", "partial", "not_found"]
 Kind = Literal["extractive", "generated", "none"]
+Basis = Literal["own", "reported"]
 
 NEAR = 0.5
 """Cosine similarity of question and best passage from which they count as near,"""
@@ -35,12 +36,24 @@ _NEAR_BEST = 0.7
 
 
 @dataclass(frozen=True, slots=True)
+class Highlight:
+    """Half-open offsets into the text beside it."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
-    """A sentence, verbatim, and the place where it stands."""
+    """A sentence, or a few in a row, verbatim, and the place where they stand."""
 
     n: int
     """Its number in the answer's text: `[1]`."""
     text: str
+    highlights: tuple[Highlight, ...]
+    """What in it answers; the rest is there so that it can be understood."""
+    basis: Basis
+    """Whether the paper says so itself, or reports it of works that it cites."""
     citation: Citation
 
 

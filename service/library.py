@@ -11,13 +11,12 @@ from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, UsageError
 from indexer.papers import Reference, Sentence
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
-from service.answer import N_JUDGED, Candidate, Quote, choose, judge
-from service.cite import cite, cite_sentence
+from service.answer import N_JUDGED, Basis, Candidate, Highlight, Quote, choose, judge
+from service.cite import cite, cite_sentences
 from service.query import MAX_K, Filters, Query
 from service.reading import Question, read_question
 from service.replies import (
     Answer,
-    Highlight,
     Hit,
     Info,
     PaperList,
@@ -121,6 +120,7 @@ class Library:
                 confidence=round(min(1.0, max(0.0, confidence)), 4),
                 kind="extractive" if quotes else "none",
                 text=" ".join(f"{quote.text} [{quote.n}]" for quote in quotes),
+                note="",
                 quotes=quotes,
                 hits=hits,
                 expansions=asked.expansions,
@@ -292,7 +292,9 @@ def _candidates(found: Sequence[StoredPassage], scores: Sequence[Sequence[float]
 def _quote(snapshot: Snapshot, n: int, stored: StoredPassage, sentence: Sentence) -> Quote:
     start = stored.passage.start
     text = stored.passage.text[sentence.start - start : sentence.end - start]
-    return Quote(n, text, cite_sentence(stored, _references(snapshot, stored), sentence))
+    citation = cite_sentences(stored, _references(snapshot, stored), [sentence])
+    basis: Basis = "reported" if citation.references else "own"
+    return Quote(n, text, (Highlight(0, len(text)),), basis, citation)
 
 
 def _references(snapshot: Snapshot, stored: StoredPassage) -> dict[int, Reference]:

@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexer.papers import BlockKind, Reference, Role
-from service.answer import Kind, Quote, Status
+from service.answer import Highlight, Kind, Quote, Status
 from service.cite import Citation
 from service.reading import Expansion
-
-
-@dataclass(frozen=True, slots=True)
-class Highlight:
-    """Offsets into a passage's `text`."""
-
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,9 @@ class Answer:
     """Cosine similarity of question and best passage, 0 to 1. Not a probability."""
     kind: Kind
     text: str
-    """The quotes, each with its number."""
+    """The quotes, or what a model wrote, each sentence with the numbers of the quotes that bear it out."""
+    note: str
+    """What the reader should know of how it came about, such as why no model wrote it; mostly empty."""
     quotes: tuple[Quote, ...]
     hits: tuple[Hit, ...]
     expansions: tuple[Expansion, ...]

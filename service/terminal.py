@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from indexer.build import BuildReport
+    from service.answer import Highlight
     from service.cite import Citation
     from service.evaluate import Evaluation
     from service.reading import Expansion
     from service.replies import (
         Answer,
-        Highlight,
         Hit,
         Info,
         PaperList,

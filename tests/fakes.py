@@ -1,14 +1,43 @@
-"""A small embedder for tests of everything but the embedding: words hashed to directions, no model."""
+"""What tests of everything else use: an embedder without a model, and a citation that says little."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from indexer.embedding import Encoder, ModelIdentity, PassageText, PassageVectors, Vectors
+from service.cite import Citation, Links
+
+_NOWHERE = Citation(
+    paper_id="",
+    title="",
+    authors=(),
+    year=None,
+    journal="",
+    date="",
+    doi="",
+    pmcid="",
+    pmid="",
+    url="",
+    section=(),
+    paragraph=1,
+    sentences=(1,),
+    start=0,
+    end=0,
+    exact="",
+    prefix="",
+    suffix="",
+    source="",
+    source_sha256="",
+    label="",
+    links=Links("", ""),
+    references=(),
+)
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -16,6 +45,11 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 def _direction(word: str, dim: int) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:8], "little")
     return np.random.default_rng(seed).standard_normal(dim)
+
+
+def citation(**fields: Any) -> Citation:
+    """A citation of these fields; the others are empty."""
+    return replace(_NOWHERE, **fields)
 
 
 class WordEmbedder:

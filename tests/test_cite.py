@@ -9,7 +9,7 @@ import pytest
 
 from indexer.papers import Reference
 from indexer.store import IndexReader, StoredPassage
-from service.cite import Citation, CitedReference, cite, cite_sentence, label
+from service.cite import Citation, CitedReference, cite, cite_sentences, label
 from service.library import Library
 
 
@@ -65,17 +65,33 @@ def test_a_passage_is_cited_with_all_that_it_leans_on(stored: StoredPassage, bui
         ("[1,2]", "10.5555/quill.1999"),
         ("[1,2]", "10.5555/brack.2007"),
     ]
-    assert isinstance(citation.references[0], CitedReference)
+    entry = (
+        "Quill A, Tern B. The adhesion of limpets, measured at last. J Shore Life. 1999;4:11-19. doi:10.5555/quill.1999"
+    )
+    assert citation.references[0] == CitedReference("[1,2]", "1", entry, "10.5555/quill.1999", "")
+    assert citation.links.doi == "https://doi.org/10.5555/limpets.2021.7"
+    assert citation.links.reader == f"/papers/PMC9000001#char={citation.start},{citation.end}"
 
 
 def test_a_sentence_is_cited_with_its_own(stored: StoredPassage, built: Path) -> None:
     references = references_of(built)
-    cited: list[Citation] = [cite_sentence(stored, references, each) for each in stored.passage.sentences]
+    cited: list[Citation] = [cite_sentences(stored, references, [each]) for each in stored.passage.sentences]
     texts = [stored.passage.text[c.start - stored.passage.start : c.end - stored.passage.start] for c in cited]
     leaning = [text for text, citation in zip(texts, cited, strict=True) if citation.references]
     assert len(leaning) == 1
     assert leaning[0].startswith("Grip fell by half")
     assert [citation.sentences for citation in cited if citation.paragraph == 2] == [(1,), (2,), (3,)]
+    assert [citation.exact for citation in cited] == texts
+    surroundings = [f"{citation.prefix}{citation.exact}{citation.suffix}" for citation in cited]
+    assert all(each in stored.passage.text for each in surroundings)
+    assert (cited[0].prefix, cited[-1].suffix) == ("", "")
+    assert all(len(citation.suffix) == 32 for citation in cited[:-1])
+
+
+def test_sentences_in_a_row_are_cited_as_one(stored: StoredPassage, built: Path) -> None:
+    first, second = stored.passage.sentences[1:3]
+    citation = cite_sentences(stored, references_of(built), [first, second])
+    assert (citation.start, citation.end, citation.sentences) == (first.start, second.end, (1, 2))
 
 
 def test_every_quote_of_the_library_reads_in_its_file(library: Library, corpus: Path) -> None:

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.cite import Citation
 from service.evaluate import Evidence, Question, evaluate, judged_scores, load_questions, span_scores
 from service.query import Query
 from service.replies import Hit, Scores
 from service.search import Ranking
+from tests.fakes import citation
 from tests.golden import metrics
 from tests.golden.metrics import Case, by_ranx, random_cases
 
@@ -30,7 +30,7 @@ OURS = {
 
 def hit(rank: int, paper: str, start: int) -> Hit:
     """A passage of a hundred characters."""
-    place = Citation(paper, "", (), None, "", "", (), 1, (1,), start, start + 100, f"{paper}.md", "", "", ())
+    place = citation(paper_id=paper, start=start, end=start + 100, source=f"{paper}.md")
     return Hit(rank, 1.0, Scores(0.0, 0.0, 0.0, None), f"{paper}:{start}", "text", (), place)
 
 
