@@ -6,13 +6,14 @@ Handlers are plain functions, so that they run in worker threads and the event l
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
-from typing import Annotated, Literal, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 import uvicorn
 from anyio import to_thread
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from indexer.embedding import available_cpus
 from indexer.errors import LoccitError, UsageError
 from service.config import version
+from service.formats import MEDIA_TYPES, render
 from service.library import DEFAULT_ASK_K, MAX_CONTEXT, Library
 from service.problems import install, problem_of, responses
 from service.query import (
@@ -168,13 +170,45 @@ _Library = Annotated[Library, Depends(_library)]
 _UNUSABLE = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
+_JSON = "application/json"
+_QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
+
+
+async def _accepted(request: Request) -> str:
+    """The media type to reply in: of those that the client accepts, the first with the highest `q` (RFC 9110), else
+    JSON."""
+    wanted, highest = _JSON, 0.0
+    for each in ",".join(request.headers.getlist("accept")).split(","):
+        media_range, *parameters = (part.strip().lower() for part in each.split(";"))
+        media_type = _JSON if media_range in ("*/*", "application/*") else media_range
+        given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        quality = float(given) if _QUALITY.fullmatch(given) else 0.0
+        if media_type in (_JSON, *MEDIA_TYPES) and quality > highest:
+            wanted, highest = media_type, quality
+    return wanted
+
+
+_Accepted = Annotated[str, Depends(_accepted)]
+_FORMATS: dict[int | str, dict[str, Any]] = {
+    int(HTTPStatus.OK): {"content": {name: {"schema": {"type": "string"}} for name in MEDIA_TYPES}}
+}
+"""What else than JSON a reply may be."""
+
+
 def _serialised(handler: Callable[_P, _R]) -> Callable[_P, _R]:
-    """The same, its reply written as JSON as it stands: FastAPI would first take it apart and check it again."""
+    """The same, its reply written as JSON as it stands: FastAPI would first take it apart and check it again.
+
+    A handler that takes the `accepted` media type replies in that.
+    """
     adapter: TypeAdapter[_R] = TypeAdapter(get_type_hints(handler)["return"])
 
     @wraps(handler)
     def respond(*args: _P.args, **kwargs: _P.kwargs) -> Response:
-        return Response(adapter.dump_json(handler(*args, **kwargs)), media_type="application/json")
+        reply = handler(*args, **kwargs)
+        accepted = str(kwargs.get("accepted", _JSON))
+        if accepted != _JSON and isinstance(reply, Answer | SearchReply):
+            return Response(render(reply, MEDIA_TYPES[accepted]), media_type=accepted)
+        return Response(adapter.dump_json(reply), media_type=_JSON)
 
     return cast("Callable[_P, _R]", respond)
 
@@ -183,18 +217,20 @@ papers = APIRouter(prefix="/v1", responses=responses(HTTPStatus.NOT_FOUND, *_UNU
 state = APIRouter(tags=["state"])
 
 
-@papers.post("/search", tags=["search"])
+@papers.post("/search", tags=["search"], responses=_FORMATS)
 @_serialised
-def search(library: _Library, request: Annotated[SearchRequest, Body(examples=_SEARCH_EXAMPLES)]) -> SearchReply:
+def search(
+    library: _Library, accepted: _Accepted, request: Annotated[SearchRequest, Body(examples=_SEARCH_EXAMPLES)]
+) -> SearchReply:
     """The passages that fit a query best, each with the place where it stands."""
     return library.search(
         Query(request.query, request.k, request.filters.checked(), request.max_tokens, request.cursor)
     )
 
 
-@papers.post("/ask", tags=["search"])
+@papers.post("/ask", tags=["search"], responses=_FORMATS)
 @_serialised
-def ask(library: _Library, request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)]) -> Answer:
+def ask(library: _Library, accepted: _Accepted, request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)]) -> Answer:
     """The sentences that answer a question best, quoted and cited, and the passages that they stand in."""
     if request.generate == "always":
         raise UsageError('no model is configured in this version: ask with generate "auto" or "never" for quotes')

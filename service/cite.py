@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from indexer.papers import Reference, Sentence
 from indexer.store import StoredPaper, StoredPassage
+from service.names import read_name
 
-_NAME_SUFFIXES = frozenset({"Jr", "Jr.", "Sr", "Sr.", "II", "III", "IV"})
 _LABEL_TITLE_CHARACTERS = 60
 SURROUNDINGS = 32
 """Characters of what stands on either side of a cited text."""
@@ -125,9 +125,14 @@ def _cite(
 def links(paper: StoredPaper, start: int, end: int) -> Links:
     """Where to read the paper, and `source[start:end]` in it."""
     return Links(
-        doi=f"https://doi.org/{quote(paper.doi, safe='/')}" if paper.doi else "",
+        doi=doi_url(paper.doi),
         reader=f"/papers/{quote(paper.paper_id, safe='')}#char={start},{end}",
     )
+
+
+def doi_url(doi: str) -> str:
+    """Where a DOI leads; empty for none."""
+    return f"https://doi.org/{quote(doi, safe='/')}" if doi else ""
 
 
 def label(paper: StoredPaper, section: Sequence[str], number: str, paragraph: int) -> str:
@@ -144,27 +149,13 @@ def label(paper: StoredPaper, section: Sequence[str], number: str, paragraph: in
 
 
 def _authors(paper: StoredPaper) -> str:
-    names = [_surname(author) for author in paper.authors[:3]]
+    names = [read_name(author).family for author in paper.authors[:3]]
     if not names:
         title = paper.title or paper.paper_id
         return title if len(title) <= _LABEL_TITLE_CHARACTERS else f"{title[: _LABEL_TITLE_CHARACTERS - 1].rstrip()}…"
     if len(names) > 2:
         return f"{names[0]} et al."
     return " & ".join(names)
-
-
-def _surname(author: str) -> str:
-    """The family name of `Carole Fournier`, `Fournier, Carole`, `Fournier C`, `Ludwig van Beethoven`."""
-    if "," in author:
-        return author.split(",", 1)[0].strip()
-    words = [word for word in author.split() if word not in _NAME_SUFFIXES]
-    if len(words) > 1 and words[-1].isupper() and len(words[-1]) <= 2 and not words[0].isupper():
-        words.pop()  # "Fournier C": initials come last
-        return " ".join(words)
-    first = len(words) - 1
-    while first > 1 and words[first - 1].islower():
-        first -= 1
-    return " ".join(words[first:])
 
 
 def _cited(

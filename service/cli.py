@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from service.config import Settings
     from service.library import Library
     from service.query import Filters
-    from service.replies import PaperReply, PassageReply
+    from service.replies import Answer, PaperReply, PassageReply, SearchReply
 
 EXIT_FAILED_FILES = 1
 EXIT_NOTHING_FOUND = NotFoundError.exit_code
@@ -91,10 +91,29 @@ class Extra(StrEnum):
     REFERENCES = "references"
 
 
+class Format(StrEnum):
+    """How an answer is printed: for people, for programs, or as the papers that it cites."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    BIBTEX = "bibtex"
+    RIS = "ris"
+    CSL_JSON = "csl-json"
+
+
 Index = Annotated[
     Path | None, typer.Option("--index", metavar="DIR", help="The index's folder (LOCCIT_INDEX; else .loccit).")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, the same as over HTTP.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, the same as over HTTP: --format json.")]
+Printed = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        metavar="|".join(Format),
+        help="What to print (default: text). bibtex, ris and csl-json list the papers that are cited.",
+    ),
+]
 K = Annotated[int | None, typer.Option("-k", metavar="N", help="How many passages to show.")]
 Papers = Annotated[
     list[str] | None,
@@ -204,9 +223,11 @@ def ask(
     phrase: Phrase = None,
     exclude: Exclude = None,
     rerank: Rerank = None,
+    printed: Printed = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question with the papers' own sentences. Each comes with the exact place where it stands."""
+    chosen = _format(printed, as_json)
     settings = _settings(index=index, k=k, rerank=rerank)
     from service.library import DEFAULT_ASK_K
 
@@ -214,11 +235,13 @@ def ask(
     with _opened(settings, settings.rerank) as library:
         with terminal.working("reading"):
             answer = library.ask(question, k=DEFAULT_ASK_K if settings.k is None else settings.k, filters=filters)
-        if as_json:
-            terminal.put_json(answer)
-        else:
+        if chosen is Format.TEXT:
             terminal.show_answer(answer)
             terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in answer.hits)))
+        else:
+            _put(answer, chosen)
+            if chosen not in (Format.JSON, Format.MARKDOWN) and not answer.quotes:
+                terminal.complain("these papers do not seem to say: nothing is cited")
     if answer.status == "not_found":
         raise typer.Exit(EXIT_NOTHING_FOUND)
 
@@ -243,9 +266,11 @@ def search(
         str, typer.Option(metavar="CURSOR", help="Go on after an earlier search, with the cursor that it gave.")
     ] = "",
     rerank: Rerank = None,
+    printed: Printed = None,
     as_json: Json = False,
 ) -> None:
     """Find the passages that fit a query best."""
+    chosen = _format(printed, as_json)
     settings = _settings(index=index, k=k, rerank=rerank)
     from service.query import DEFAULT_K, Query
 
@@ -254,8 +279,8 @@ def search(
     with _opened(settings, settings.rerank) as library:
         with terminal.working("reading"):
             reply = library.search(request)
-        if as_json:
-            terminal.put_json(reply)
+        if chosen is not Format.TEXT:
+            _put(reply, chosen)
         else:
             terminal.show_hits(reply)
             terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in reply.hits)))
@@ -461,6 +486,22 @@ def _opened(settings: Settings, rerank: str = "") -> Iterator[Library]:
         yield library
     finally:
         library.close()
+
+
+def _format(printed: Format | None, as_json: bool) -> Format:
+    if as_json and printed not in (None, Format.JSON):
+        raise UsageError(f"--json and --format {printed} are two formats: leave one of them out")
+    return Format.JSON if as_json else printed or Format.TEXT
+
+
+def _put(reply: Answer | SearchReply, chosen: Format) -> None:
+    """The reply on stdout, in a format for programs."""
+    if chosen is Format.JSON:
+        terminal.put_json(reply)
+        return
+    from service.formats import Style, render
+
+    terminal.put_text(render(reply, cast("Style", chosen.value)))
 
 
 def _filters(

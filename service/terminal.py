@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from service.printable import clean as clean
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from rich.console import Console, OverflowMethod
@@ -43,17 +45,16 @@ _MAX_NAMED = 5
 """How many papers or files of one kind a summary names; `--json` has them all."""
 _INDENT = 4
 
-_SPACES = re.compile(r"[\t\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""C0 and C1 controls (escape sequences begin with one), marks that turn the writing direction, lone surrogates."""
 _SOFT_BREAK = re.compile(r"(?<!\n)\n(?![ \t]*(?:\n|$|[|>#*+-]|\d+[.)]))")
 """A line break inside a paragraph: no blank line, table row, list item or quote begins after it."""
 _JSON_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-def clean(text: str) -> str:
-    """The text, safe to print: one character for each of its own, so that offsets into it still hold."""
-    return _CONTROLS.sub("\ufffd", _SPACES.sub(" ", text))
+def put_text(text: str) -> None:
+    """What is to be kept in a file, on stdout: UTF-8 with its own line ends, whatever the terminal's are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
 def put_json(value: DataclassInstance) -> None:

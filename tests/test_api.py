@@ -19,6 +19,7 @@ from indexer.config import BuildConfig
 from indexer.embedding import Embedder
 from indexer.errors import LoccitError, ModelError
 from service.api import MAX_BODY_BYTES, create_app
+from service.formats import MEDIA_TYPES
 from service.library import Library
 from tests.conftest import Run
 from tests.corpus import LIMPETS
@@ -80,6 +81,36 @@ def test_ask_quotes_verbatim(client: TestClient) -> None:
     assert first["text"].endswith("[1,2].")
     assert reply["text"].startswith(f"{first['text']} [1]")
     assert (place["paragraph"], place["sentences"]) == (2, [1])
+
+
+@pytest.mark.parametrize(
+    ("accept", "given", "begins"),
+    [
+        ("application/x-bibtex", "application/x-bibtex", "@article{marsh2021limpets,\n"),
+        ("application/x-research-info-systems", "application/x-research-info-systems", "TY  - JOUR\r\n"),
+        ("application/vnd.citationstyles.csl+json", "application/vnd.citationstyles.csl+json", '[\n  {\n    "id":'),
+        ("text/html, Text/Markdown;q=0.9", "text/markdown; charset=utf-8", ""),
+        ("application/x-bibtex;q=0.5, text/markdown", "text/markdown; charset=utf-8", ""),
+        ("application/x-bibtex, */*;q=0.1", "application/x-bibtex", "@article{"),
+        ("application/x-bibtex;q=0.5, */*", "application/json", "{"),
+        ("application/x-bibtex;q=0", "application/json", "{"),
+        ("application/x-bibtex;q=high", "application/json", "{"),
+        ("application/json, application/x-bibtex", "application/json", "{"),
+        ("text/html", "application/json", "{"),
+        ("", "application/json", "{"),
+    ],
+)
+def test_the_client_says_what_it_accepts(client: TestClient, accept: str, given: str, begins: str) -> None:
+    bodies: dict[str, dict[str, Any]] = {"/v1/ask": {"question": QUESTION}, "/v1/search": {"query": QUESTION}}
+    for path, body in bodies.items():
+        reply = client.post(path, json=body, headers={"accept": accept})
+        assert (reply.status_code, reply.headers["content-type"]) == (200, given)
+        assert reply.text.startswith(begins)
+        assert "Journal of Shore Life" in reply.text
+
+
+def test_a_problem_is_json_whatever_the_client_accepts(client: TestClient) -> None:
+    problem(client.post("/v1/search", json={"query": ""}, headers={"accept": "application/x-bibtex"}), 422)
 
 
 def test_ask_says_that_the_papers_do_not_say(client: TestClient) -> None:
@@ -450,6 +481,9 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
     request = operation["requestBody"]["content"]["application/json"]["schema"]
     assert request["examples"][0] == {"query": "how do AGEs affect bone quality?", "k": 5}
     assert list(operation["responses"]["422"]["content"]) == ["application/problem+json"]
+    for path in ("/v1/search", "/v1/ask"):
+        assert list(schema["paths"][path]["post"]["responses"]["200"]["content"]) == ["application/json", *MEDIA_TYPES]
+        assert schema["paths"][path]["post"].get("parameters") is None
     assert {"SearchReply", "Hit", "Citation", "Answer"} <= schema["components"]["schemas"].keys()
     assert "HTTPValidationError" not in schema["components"]["schemas"]
 

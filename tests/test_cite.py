@@ -41,6 +41,11 @@ def references_of(built: Path) -> dict[int, Reference]:
         (("Ludwig van Beethoven",), None, "van Beethoven"),
         (("Martin King Jr.",), 1963, "King 1963"),
         (("WHO",), 2020, "WHO 2020"),
+        (("World Health Organization",), 2020, "World Health Organization 2020"),
+        (("Oxana Norkina", "Robert C De Lisle"), 2005, "Norkina & De Lisle 2005"),
+        (("Dalia El Khoury", "A", "B"), 2018, "El Khoury et al. 2018"),
+        (("Martie Van der Walt",), 2012, "Van der Walt 2012"),
+        (("Fournier J. M.",), 2019, "Fournier 2019"),
         ((), 2001, "Why limpets hold on: grip and temperature in a tidal pool 2001"),
     ],
 )

@@ -173,6 +173,65 @@ def test_json_is_exact_and_alone_on_stdout(loccit: Loccit, built: Path, corpus: 
         assert hashlib.sha256(raw).hexdigest() == hit["citation"]["source_sha256"]
 
 
+@pytest.mark.parametrize("command", ["ask", "search"])
+def test_json_is_a_format(loccit: Loccit, built: Path, command: str) -> None:
+    def printed(*flags: str) -> dict[str, object]:
+        reply: dict[str, object] = json.loads(loccit(command, QUESTION, "--index", built, *flags).out)
+        return reply | {"took_ms": 0}
+
+    assert printed("--format", "json") == printed("--json") == printed("--json", "--format", "json")
+    plain = loccit(command, QUESTION, "--index", built)
+    assert loccit(command, QUESTION, "--index", built, "--format", "text") == plain
+
+
+@pytest.mark.parametrize("command", ["ask", "search"])
+@pytest.mark.parametrize(
+    ("style", "begins", "says"),
+    [
+        (
+            "bibtex",
+            "@article{marsh2021limpets,\n",
+            "  title = {Why limpets hold on: grip and temperature in a tidal pool},",
+        ),
+        ("ris", "TY  - JOUR\r\nID  - marsh2021limpets\r\nAU  - Marsh, Ada\r\n", "limpets.md:"),
+        ("csl-json", '[\n  {\n    "id": "marsh2021limpets",\n', '"DOI": "10.5555/limpets.2021.7"'),
+        ("markdown", "", "[Marsh et al. 2021, §3.2 Grip and Temperature, ¶2](https://doi.org/10.5555/limpets.2021.7)"),
+    ],
+)
+def test_the_cited_papers_in_a_format(
+    loccit: Loccit, built: Path, command: str, style: str, begins: str, says: str
+) -> None:
+    run = loccit(command, QUESTION, "--index", built, "--format", style)
+    assert (run.code, run.err) == (0, "")
+    assert run.out.startswith(begins)
+    assert says in run.out
+    assert run.out.count("marsh2021limpets") == (style != "markdown")
+
+
+def test_a_format_is_utf_8_with_its_own_line_ends(workdir: Path, built: Path) -> None:
+    process = in_a_process(
+        "search", QUESTION, "--index", built, "-k", "1", "--format", "ris", cwd=workdir, PYTHONIOENCODING="ascii"
+    )
+    assert process.stdout is not None
+    with process:
+        said = process.stdout.buffer.read()  # type: ignore[attr-defined]
+    assert "§3.2. Grip and Temperature, ¶2" in said.decode()
+    assert said.count(b"\n") == said.count(b"\r\n") > 10
+
+
+@pytest.mark.parametrize(("style", "out"), [("bibtex", ""), ("ris", ""), ("csl-json", "[]\n")])
+def test_an_answer_that_cites_nothing_says_so(loccit: Loccit, built: Path, style: str, out: str) -> None:
+    run = loccit("ask", "who composed the Goldberg Variations?", "--index", built, "--format", style)
+    assert (run.code, run.out) == (4, out)
+    assert run.err == "loccit: these papers do not seem to say: nothing is cited\n"
+
+
+def test_two_formats_at_once(loccit: Loccit, built: Path) -> None:
+    run = loccit("ask", QUESTION, "--index", built, "--json", "--format", "ris")
+    assert (run.code, run.out) == (2, "")
+    assert run.err == "loccit: --json and --format ris are two formats: leave one of them out\n"
+
+
 def test_filters(loccit: Loccit, built: Path) -> None:
     def sources(*flags: str) -> set[str]:
         found = json.loads(loccit("search", "growth and grip", "--index", built, "--json", *flags).out)["hits"]

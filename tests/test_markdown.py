@@ -313,6 +313,22 @@ def test_header_lines() -> None:
     assert (paper.licence, paper.pmcid) == ("Creative Commons Attribution 4.0", "PMC7654321")
 
 
+@pytest.mark.parametrize(
+    ("line", "authors"),
+    [
+        ("Jamieson, Amanda M", ("Jamieson, Amanda M",)),
+        ("Tripp, Ralph A.; Tompkins, S. Mark", ("Tripp, Ralph A.", "Tompkins, S. Mark")),
+        ("Ada Marsh, Bo Li and Cy Orr", ("Ada Marsh", "Bo Li", "Cy Orr")),
+        ("Ada Marsh, Martin King, Jr., Bo Li", ("Ada Marsh", "Martin King, Jr.", "Bo Li")),
+        ("WHO, Red Cross", ("WHO", "Red Cross")),
+        ("王伟, 李娜", ("王伟", "李娜")),
+        ("nan", ()),
+    ],
+)
+def test_authors(line: str, authors: tuple[str, ...]) -> None:
+    assert parse(f"# T\n\nAuthors: {line}\nDate: 2016\n\nWords.\n").authors == authors
+
+
 def test_only_known_names_are_tags() -> None:
     paper = parse("# T\n\n<Primary endpoints>\n\n- death\n\n<div class='x'></div>\n\n## Effect of <i>x</i> at <LOD\n")
     assert [kind for kind, _ in kinds(paper)] == ["metadata", "paragraph", "list_item", "markup", "heading"]

@@ -94,6 +94,10 @@ class Metadata:
 
 
 _NOTHING = ("~", "null", "Null", "NULL")
+_UNKNOWN = ("nan", "none", "unknown")
+_AUTHOR_END = re.compile(r",\s+(?!(?:Jr|Sr|II|III|IV)\b)|\s+and\s+")
+_FAMILY_FIRST = re.compile(r"(?![^a-z]+,)[\w’'-]+,\s+(?!.*\sand\s)[^,;]+")
+"""One word before the only comma: `Jamieson, Amanda M`; not `WHO, Red Cross`."""
 
 
 def front_matter_end(text: str) -> int:
@@ -164,8 +168,11 @@ def _yaml_authors(value: object) -> tuple[str, ...]:
 
 
 def split_authors(value: str) -> tuple[str, ...]:
-    """`A B, C D`, `A B and C D` or `B, A; D, C`."""
-    parts = value.split(";") if ";" in value else re.split(r",\s+|\s+and\s+", value)
+    """`A B, C D`, `A B and C D`, `B, A; D, C` or, of one author, `B, A`."""
+    if value.lower() in _UNKNOWN:
+        return ()
+    by_semicolons = ";" in value or _FAMILY_FIRST.fullmatch(value)
+    parts = value.split(";") if by_semicolons else _AUTHOR_END.split(value)
     return tuple(name for part in parts if (name := " ".join(part.strip("*_ ").split())))
 
 
@@ -209,7 +216,7 @@ def _fits(label: str, value: str) -> bool:
 def _are_names(value: str) -> bool:
     """Whether most words are capitalised, or of a script without capitals, as in no sentence."""
     words = _WORD.findall(value)
-    return sum(not word[0].islower() for word in words) * 2 > len(words) or value.lower() in ("nan", "none", "unknown")
+    return sum(not word[0].islower() for word in words) * 2 > len(words) or value.lower() in _UNKNOWN
 
 
 def read_header(source: str, metadata: Metadata) -> None:
