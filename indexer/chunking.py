@@ -91,6 +91,11 @@ def sentence_texts(paper: Paper, passages: Sequence[Passage]) -> dict[str, list[
     }
 
 
+def split_block(text: str, block: Block) -> list[Span]:
+    """The block's sentences; a table's rows. What they are numbered by, whatever the passages' size."""
+    return _row_spans(text, block) if block.kind == "table" else split_sentences(text, block.start, block.end)
+
+
 def left_out(paper: Paper, passages: Sequence[Passage]) -> dict[str, int]:
     """Non-blank characters that stand in no passage, counted by the kind of their block."""
     covered = iter(sorted((passage.start, passage.end) for passage in passages))
@@ -208,10 +213,7 @@ class _Sizer:
     def spans(self, block: Block) -> list[Span]:
         """The block's sentences; a table's rows."""
         if block.start not in self._spans:
-            text = self.paper.text
-            table = block.kind == "table"
-            spans = _row_spans(text, block) if table else split_sentences(text, block.start, block.end)
-            self._spans[block.start] = spans
+            self._spans[block.start] = split_block(self.paper.text, block)
         return self._spans[block.start]
 
     def texts(self, block: Block) -> list[str]:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from indexer.embedding import available_cpus
 from indexer.errors import LoccitError, UsageError
+from service.claims import MAX_CLAIMS, read_claims
 from service.config import version
 from service.formats import MEDIA_TYPES, render
 from service.library import DEFAULT_ASK_K, MAX_CONTEXT, Library
@@ -43,10 +44,12 @@ from service.replies import (
     PaperReply,
     PassageReply,
     SearchReply,
+    VerifyReply,
 )
 
-MAX_BODY_BYTES = 1_000_000
-"""The longest query of four-byte characters, with a thousand paper ids to filter by, has a tenth of that."""
+MAX_BODY_BYTES = 4_000_000
+"""A reply of 200 hits, sent back to be verified, has half a megabyte; characters that are escaped (`\\u4e00`) take six
+times their place."""
 
 _log = logging.getLogger(__name__)
 
@@ -159,6 +162,23 @@ _SEARCH_EXAMPLES = [
 ]
 _ASK_EXAMPLES = [{"question": "how do AGEs affect bone quality?", "k": 8, "filters": {}, "generate": "auto"}]
 
+_Cited = Annotated[
+    dict[str, object] | list[object],
+    Field(
+        description="Of a citation `paper_id`, `start`, `end` and `exact` are needed. Of an answer its quotes are "
+        f"verified, or its hits where it has no quotes; {MAX_CLAIMS:,} citations at the most.",
+    ),
+]
+_VERIFY_EXAMPLES = [
+    {
+        "paper_id": "PMC12898183",
+        "start": 18223,
+        "end": 18277,
+        "exact": "AGEs accumulate in bone collagen as patients grow old.",
+    },
+    {"quotes": [{"text": "…", "citation": {"paper_id": "PMC12898183", "start": 18223, "end": 18224, "exact": "…"}}]},
+]
+
 
 def _library(request: Request) -> Library:
     library = request.app.state.library
@@ -235,6 +255,16 @@ def ask(library: _Library, accepted: _Accepted, request: Annotated[AskRequest, B
     if request.generate == "always":
         raise UsageError('no model is configured in this version: ask with generate "auto" or "never" for quotes')
     return library.ask(request.question, k=request.k, filters=request.filters.checked())
+
+
+@papers.post("/verify", tags=["papers"])
+@_serialised
+def verify(library: _Library, cited: Annotated[_Cited, Body(examples=_VERIFY_EXAMPLES)]) -> VerifyReply:
+    """Whether the papers' files still read as citations say, and if not, where the texts stand now.
+
+    Takes a citation, a quote or hit, an answer, a search reply, or a list of such, as this service gave them.
+    """
+    return library.verify(read_claims(cited))
 
 
 @papers.get("/papers", tags=["papers"])

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from indexer.papers import Reference, Sentence
+from indexer.chunking import split_block
+from indexer.papers import Block, Paper, Reference, Sentence
 from indexer.store import StoredPaper, StoredPassage
 from service.names import read_name
 
@@ -64,7 +65,8 @@ class Citation:
     """`source[start:end]`. With what stands around it, enough to find it again in a changed file: a text quote selector
     of the W3C's Web Annotation Data Model."""
     prefix: str
-    """What stands before it in its passage, up to 32 characters; empty at the passage's beginning."""
+    """What stands before it in its passage, up to 32 characters; empty at the passage's beginning. Of a text that was
+    found again in a changed file, which has no passages yet: what stands before it in the file."""
     suffix: str
     source: str
     source_sha256: str
@@ -89,11 +91,66 @@ def cite_sentences(
     return _cite(stored, references, sentences, sentences[0].start, sentences[-1].end)
 
 
+def cite_span(paper: Paper, start: int, end: int, named: Sequence[Sentence] = ()) -> Citation:
+    """The citation of `paper.text[start:end]`, wherever in the paper it stands, as a new index would number it.
+
+    Paragraph and sentence numbers are those of the first paragraph of `named`, of all that the span touches where none
+    is named.
+    """
+    text = paper.text
+    block = next(each for each in paper.blocks if each.end > start)
+    section = paper.sections[block.section]
+    markers = tuple((marker.start, marker.end, marker.references) for marker in paper.markers)
+    return _citation(
+        paper,
+        paper.section_path(block.section),
+        section.number,
+        named or sentences_in(paper, start, end),
+        (start, end),
+        (text[max(0, start - SURROUNDINGS) : start], text[start:end], text[end : end + SURROUNDINGS]),
+        _cited(text, 0, markers, dict(enumerate(paper.references)), start, end),
+    )
+
+
+def sentences_in(paper: Paper, start: int, end: int) -> list[Sentence]:
+    """The sentences of which some stands in the span, in order."""
+    blocks = (block for block in paper.blocks if block.start < end and block.end > start)
+    return [each for block in blocks for each in _sentences(paper, block) if each.start < end and each.end > start]
+
+
+def _sentences(paper: Paper, block: Block) -> list[Sentence]:
+    spans = split_block(paper.text, block)
+    return [Sentence(span.start, span.end, block.paragraph, number) for number, span in enumerate(spans, start=1)]
+
+
 def _cite(
     stored: StoredPassage, references: Mapping[int, Reference], named: Sequence[Sentence], start: int, end: int
 ) -> Citation:
-    passage, paper = stored.passage, stored.paper
+    passage = stored.passage
     first, last = start - passage.start, end - passage.start
+    prefix, suffix = passage.text[max(0, first - SURROUNDINGS) : first], passage.text[last : last + SURROUNDINGS]
+    return _citation(
+        stored.paper,
+        passage.section,
+        passage.section_number,
+        named,
+        (start, end),
+        (prefix, passage.text[first:last], suffix),
+        _cited(passage.text, passage.start, stored.markers, references, start, end),
+    )
+
+
+def _citation(
+    paper: Paper | StoredPaper,
+    section: tuple[str, ...],
+    section_number: str,
+    named: Sequence[Sentence],
+    span: tuple[int, int],
+    reading: tuple[str, str, str],
+    references: tuple[CitedReference, ...],
+) -> Citation:
+    """`reading` is the text with what stands before and after: prefix, exact, suffix."""
+    (start, end), (prefix, exact, suffix) = span, reading
     paragraph = named[0].paragraph
     return Citation(
         paper_id=paper.paper_id,
@@ -106,23 +163,23 @@ def _cite(
         pmcid=paper.pmcid,
         pmid=paper.pmid,
         url=paper.url,
-        section=passage.section,
+        section=section,
         paragraph=paragraph,
         sentences=tuple(sorted({sentence.number for sentence in named if sentence.paragraph == paragraph})),
         start=start,
         end=end,
-        exact=passage.text[first:last],
-        prefix=passage.text[max(0, first - SURROUNDINGS) : first],
-        suffix=passage.text[last : last + SURROUNDINGS],
+        exact=exact,
+        prefix=prefix,
+        suffix=suffix,
         source=paper.source,
         source_sha256=paper.sha256,
-        label=label(paper, passage.section, passage.section_number, paragraph),
+        label=label(paper, section, section_number, paragraph),
         links=links(paper, start, end),
-        references=_cited(stored, references, start, end),
+        references=references,
     )
 
 
-def links(paper: StoredPaper, start: int, end: int) -> Links:
+def links(paper: Paper | StoredPaper, start: int, end: int) -> Links:
     """Where to read the paper, and `source[start:end]` in it."""
     return Links(
         doi=doi_url(paper.doi),
@@ -135,7 +192,7 @@ def doi_url(doi: str) -> str:
     return f"https://doi.org/{quote(doi, safe='/')}" if doi else ""
 
 
-def label(paper: StoredPaper, section: Sequence[str], number: str, paragraph: int) -> str:
+def label(paper: Paper | StoredPaper, section: Sequence[str], number: str, paragraph: int) -> str:
     """`Pang et al. 2026, §3.2 AGEs and Bone Quality, ¶4`: for people."""
     parts = [" ".join(filter(None, (_authors(paper), str(paper.year or ""))))]
     if section:
@@ -148,7 +205,7 @@ def label(paper: StoredPaper, section: Sequence[str], number: str, paragraph: in
     return ", ".join(parts)
 
 
-def _authors(paper: StoredPaper) -> str:
+def _authors(paper: Paper | StoredPaper) -> str:
     names = [read_name(author).family for author in paper.authors[:3]]
     if not names:
         title = paper.title or paper.paper_id
@@ -159,15 +216,18 @@ def _authors(paper: StoredPaper) -> str:
 
 
 def _cited(
-    stored: StoredPassage, references: Mapping[int, Reference], start: int, end: int
+    text: str,
+    at: int,
+    markers: Sequence[tuple[int, int, tuple[int, ...]]],
+    references: Mapping[int, Reference],
+    start: int,
+    end: int,
 ) -> tuple[CitedReference, ...]:
-    passage = stored.passage
+    """The entries that the markers between `start` and `end` name; `text` stands at `at` in the source."""
     return tuple(
-        CitedReference(
-            passage.text[at - passage.start : to - passage.start], entry.key, entry.text, entry.doi, entry.pmid
-        )
-        for at, to, numbers in stored.markers
-        if start <= at and to <= end
+        CitedReference(text[first - at : last - at], entry.key, entry.text, entry.doi, entry.pmid)
+        for first, last, numbers in markers
+        if start <= first and last <= end
         for entry in map(references.get, numbers)
         if entry is not None
     )

@@ -5,6 +5,7 @@ Heavy modules are imported in the commands that need them, so that help and erro
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from service.replies import Answer, PaperReply, PassageReply, SearchReply
 
 EXIT_FAILED_FILES = 1
+EXIT_NOT_AS_CITED = 1
 EXIT_NOTHING_FOUND = NotFoundError.exit_code
 EXIT_INTERRUPTED = 130
 _SWITCH_INTERVAL = 0.0005
@@ -312,6 +314,29 @@ def show(
 
 
 @app.command()
+def verify(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `ask --json` or `search --json` printed; - for standard input.")
+    ],
+    index: Index = None,
+    as_json: Json = False,
+) -> None:
+    """Check citations against the papers' files. One that is not as cited gives exit code 1."""
+    settings = _settings(index=index)
+    from service.claims import read_claims
+
+    claims = read_claims(_json(file))
+    with _opened(settings) as library, terminal.working("reading"):
+        reply = library.verify(claims)
+    if as_json:
+        terminal.put_json(reply)
+    else:
+        terminal.show_verdicts(reply)
+    if reply.status != "ok":
+        raise typer.Exit(EXIT_NOT_AS_CITED)
+
+
+@app.command()
 def papers(index: Index = None, as_json: Json = False) -> None:
     """List the papers in the index."""
     from service.replies import PaperList
@@ -524,6 +549,17 @@ def _filters(
         tuple(phrases or ()),
         tuple(exclude or ()),
     )
+
+
+def _json(file: Path) -> object:
+    """The JSON in a file, or on standard input. Raises UsageError."""
+    name = "standard input" if file == Path("-") else str(file)
+    try:
+        return json.loads(sys.stdin.buffer.read() if file == Path("-") else file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name} is not JSON: {error}") from error
 
 
 def _omitted_bodies(library: Library, paper_ids: Iterable[str]) -> dict[str, str]:

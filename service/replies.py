@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from indexer.papers import BlockKind, Reference, Role
 from service.answer import Highlight, Kind, Quote, Status
 from service.cite import Citation
 from service.reading import Expansion
+
+VerdictStatus = Literal["ok", "moved", "changed", "source_missing"]
+"""From good to bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,33 @@ class Answer:
     expansions: tuple[Expansion, ...]
     generation: int
     took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a source still reads as a citation says."""
+
+    status: VerdictStatus
+    """`ok`: the text stands where it is cited. `moved`: it stands elsewhere, or in a section or paragraph of another
+    name or number. `changed`: its words stand nowhere. `source_missing`: the paper's file cannot be read."""
+    reason: str
+    citation: Citation
+    """As given."""
+    now: Citation | None
+    """The place as it is now: where the text has moved to, or what is most like it; null where the citation still says
+    all of it, and where nothing is alike."""
+    similarity: float | None
+    """Of a text that has changed and what is most like it: the share of their words that they have in common and in the
+    same order, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReply:
+    """What became of citations, in the order given."""
+
+    status: VerdictStatus
+    """The worst of the verdicts'."""
+    verdicts: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True, slots=True)

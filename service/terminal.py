@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         PassageReply,
         PassageView,
         SearchReply,
+        Verdict,
+        VerifyReply,
     )
 
 _MAX_WIDTH = 100
@@ -194,6 +196,25 @@ def _note_expansions(expansions: Sequence[Expansion]) -> None:
         note(f"{clean(each.term)}: also {clean(each.expansion)} (by {clean(each.source)})")
 
 
+def show_verdicts(reply: VerifyReply) -> None:
+    """A line a citation: what became of it, and where it stands; then, where that is not as cited, why."""
+    console = _console()
+    for verdict in reply.verdicts:
+        _print(console, f"{verdict.status.replace('_', ' '):<16}{_place_named(verdict.citation)}{_now(verdict)}")
+        if verdict.now is not None or verdict.status != "ok":
+            _print(console, f"{'':<16}{verdict.reason}", "dim")
+
+
+def _now(verdict: Verdict) -> str:
+    now = verdict.now
+    if now is None:
+        return ""
+    said = "now at" if verdict.status != "changed" else "most like it:"
+    section = f", §{now.section[-1]}" if now.section else ""
+    paragraph = f", ¶{now.paragraph}" if now.paragraph else ""
+    return f"; {said} {_span(now)}{section}{paragraph}"
+
+
 def show_passage(reply: PassageReply) -> None:
     """A passage among its neighbours."""
     console = _console()
@@ -326,7 +347,7 @@ def _passage_text(console: Console, text: str, highlights: Sequence[Highlight]) 
 def _place_named(citation: Citation) -> str:
     numbers = ", ".join(map(str, citation.sentences))
     sentence = f", sentence {numbers}" if numbers else ""
-    return clean(f"{citation.label}{sentence} ({_span(citation)})")
+    return clean(f"{citation.label or citation.paper_id}{sentence} ({_span(citation)})")
 
 
 def _span(citation: Citation) -> str:

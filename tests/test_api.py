@@ -113,6 +113,50 @@ def test_a_problem_is_json_whatever_the_client_accepts(client: TestClient) -> No
     problem(client.post("/v1/search", json={"query": ""}, headers={"accept": "application/x-bibtex"}), 422)
 
 
+def test_verify_takes_what_was_given(client: TestClient, corpus: Path) -> None:
+    answer = client.post("/v1/ask", json={"question": QUESTION}).json()
+    first = answer["quotes"][0]
+    for sent in (
+        answer,
+        first,
+        first["citation"],
+        [first, first["citation"]],
+        client.post("/v1/search", json={"query": "rock"}).json(),
+    ):
+        reply = client.post("/v1/verify", json=sent).json()
+        assert reply["status"] == "ok"
+        assert {(each["status"], each["now"]) for each in reply["verdicts"]} == {("ok", None)}
+    place = first["citation"]
+    shifted = {"paper_id": place["paper_id"], "start": 5, "end": 50, "exact": place["exact"]}
+    gone = {"paper_id": "PMC1", "start": 5, "end": 50, "exact": "../limpets.md", "source": str(corpus / "limpets.md")}
+    reply = client.post("/v1/verify", json=[gone, shifted, place]).json()
+    assert (reply["status"], [each["status"] for each in reply["verdicts"]]) == (
+        "source_missing",
+        ["source_missing", "moved", "ok"],
+    )
+    now = reply["verdicts"][1]["now"]
+    assert (now["start"], now["end"], now["label"]) == (place["start"], place["end"], place["label"])
+    assert reply["verdicts"][0]["reason"].startswith("no paper 'PMC1' in this index")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "paper_id is missing"),
+        ([], "there is no citation in it"),
+        (
+            {"hits": [{"citation": {"paper_id": "x", "start": -1, "end": 2, "exact": "x"}}]},
+            "hits[0].citation.start is -1",
+        ),
+        ({"paper_id": "x", "start": 0, "end": 2, "exact": "\ud800"}, "half of a surrogate pair"),
+        ("PMC9000001", "body"),
+    ],
+)
+def test_verify_names_what_is_wrong(client: TestClient, body: Any, said: str) -> None:
+    raw = json.dumps(body).encode()
+    assert said in problem(client.post("/v1/verify", content=raw, headers=JSON), 422)["detail"]
+
+
 def test_ask_says_that_the_papers_do_not_say(client: TestClient) -> None:
     reply = client.post("/v1/ask", json={"question": "who composed the Goldberg Variations?"}).json()
     assert (reply["status"], reply["kind"], reply["text"], reply["quotes"]) == ("not_found", "none", "", [])
@@ -386,7 +430,7 @@ def test_other_errors_are_problems_too(client: TestClient, method: str, path: st
 
 def test_a_body_that_is_too_long(client: TestClient) -> None:
     body = problem(client.post("/v1/search", content=b" " * (MAX_BODY_BYTES + 1), headers=JSON), 413)
-    assert body["detail"] == "the body may have 1,000,000 bytes at the most"
+    assert body["detail"] == "the body may have 4,000,000 bytes at the most"
 
 
 def test_a_body_that_is_nested_without_end(client: TestClient) -> None:
@@ -471,6 +515,7 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
     assert set(schema["paths"]) == {
         "/v1/search",
         "/v1/ask",
+        "/v1/verify",
         "/v1/papers",
         "/v1/papers/{paper_id}",
         "/v1/passages/{passage_id}",
@@ -490,6 +535,6 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
 
 def test_the_examples_are_requests_that_work(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    for path in ("/v1/search", "/v1/ask"):
+    for path in ("/v1/search", "/v1/ask", "/v1/verify"):
         for example in paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]["examples"]:
             assert client.post(path, json=example).status_code == 200

@@ -77,7 +77,7 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert list(COMMANDS) == ["index", "ask", "search", "show", "papers", "remove", "info", "eval", "serve"]
+    assert list(COMMANDS) == ["index", "ask", "search", "show", "verify", "papers", "remove", "info", "eval", "serve"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

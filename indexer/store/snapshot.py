@@ -317,6 +317,10 @@ class Snapshot:
         self._known([paper_id])
         return self._papers("papers.paper_id = ?", (paper_id,))[0]
 
+    def papers_holding(self, sha256: str, source: str) -> list[StoredPaper]:
+        """The papers whose file had these bytes when it was indexed; those that go by `source` first."""
+        return self._papers("sha256 = ? ORDER BY source = ? DESC, papers.paper_id", (sha256, source))
+
     def outline(self, paper_id: str) -> list[dict[str, str | int]]:
         """The paper's section tree as rows of title, number, level, start and role, in reading order."""
         self._known([paper_id])
