@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from service.config import Settings
     from service.library import Library
     from service.query import Filters
-    from service.replies import PaperReply, PassageReply
+    from service.replies import Answer, PaperReply, PassageReply
 
 EXIT_FAILED_FILES = 1
 EXIT_NOTHING_FOUND = NotFoundError.exit_code
@@ -192,8 +192,13 @@ def index_command(
 @app.command()
 def ask(
     question: Annotated[
-        str, typer.Argument(metavar="QUESTION", parser=_text, help=f"What you want to know. {_SYNTAX_HELP}")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[QUESTION]",
+            parser=_text,
+            help=f"What you want to know; without one, a conversation: a prompt, or questions on stdin. {_SYNTAX_HELP}",
+        ),
+    ] = None,
     index: Index = None,
     k: K = None,
     paper: Papers = None,
@@ -210,17 +215,55 @@ def ask(
     settings = _settings(index=index, k=k, rerank=rerank)
     from service.library import DEFAULT_ASK_K
 
+    k = DEFAULT_ASK_K if settings.k is None else settings.k
     filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
     with _opened(settings, settings.rerank) as library:
-        with terminal.working("reading"):
-            answer = library.ask(question, k=DEFAULT_ASK_K if settings.k is None else settings.k, filters=filters)
-        if as_json:
-            terminal.put_json(answer)
-        else:
-            terminal.show_answer(answer)
-            terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in answer.hits)))
+        ask_library = partial(_ask, library, k)
+        if question is None:
+            _converse(library, ask_library, filters, k, as_json)
+            return
+        answer = ask_library(question, filters)
+        _show_answer(library, answer, as_json)
     if answer.status == "not_found":
         raise typer.Exit(EXIT_NOTHING_FOUND)
+
+
+def _ask(library: Library, k: int, question: str, filters: Filters) -> Answer:
+    with terminal.working("reading"):
+        return library.ask(question, k=k, filters=filters)
+
+
+def _show_answer(library: Library, answer: Answer, as_json: bool, *, conversing: bool = False) -> None:
+    if as_json:
+        terminal.put_json(answer, compact=conversing)
+    else:
+        terminal.show_answer(answer, terminal.PASSAGE_MARK if conversing else "")
+        terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in answer.hits)))
+
+
+def _converse(library: Library, ask: Callable[[str, Filters], Answer], filters: Filters, k: int, as_json: bool) -> None:
+    """Ask and show what lines on stdin say. The model is loaded while the first one is typed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from service import chat, prompt
+    from service.replies import Answer
+
+    def show(reply: chat.Reply) -> None:
+        if isinstance(reply, Answer):
+            _show_answer(library, reply, as_json, conversing=True)
+        elif as_json and not isinstance(reply, chat.Note):
+            terminal.put_json(reply, compact=True)
+        else:
+            terminal.show_reply(reply)
+
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(library.warm)
+
+        def ready() -> None:
+            with nullcontext() if loading.done() else terminal.working("loading the model"):
+                loading.result()
+
+        prompt.converse(chat.Conversation(library, ask, filters, k), show, ready)
 
 
 @app.command()
