@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -213,8 +213,13 @@ def index_command(
 @app.command()
 def ask(
     question: Annotated[
-        str, typer.Argument(metavar="QUESTION", parser=_text, help=f"What you want to know. {_SYNTAX_HELP}")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[QUESTION]",
+            parser=_text,
+            help=f"What you want to know; without one, a conversation: a prompt, or questions on stdin. {_SYNTAX_HELP}",
+        ),
+    ] = None,
     index: Index = None,
     k: K = None,
     paper: Papers = None,
@@ -230,22 +235,66 @@ def ask(
 ) -> None:
     """Answer a question with the papers' own sentences. Each comes with the exact place where it stands."""
     chosen = _format(printed, as_json)
+    if question is None and chosen not in (Format.TEXT, Format.JSON):
+        raise UsageError(f"--format {chosen} wants a question; in a conversation, `:cite {chosen}` gives the same")
     settings = _settings(index=index, k=k, rerank=rerank)
     from service.library import DEFAULT_ASK_K
 
+    k = DEFAULT_ASK_K if settings.k is None else settings.k
     filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
     with _opened(settings, settings.rerank) as library:
-        with terminal.working("reading"):
-            answer = library.ask(question, k=DEFAULT_ASK_K if settings.k is None else settings.k, filters=filters)
-        if chosen is Format.TEXT:
-            terminal.show_answer(answer)
-            terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in answer.hits)))
-        else:
-            _put(answer, chosen)
-            if chosen not in (Format.JSON, Format.MARKDOWN) and not answer.quotes:
-                terminal.complain("these papers do not seem to say: nothing is cited")
+        ask_library = partial(_ask, library, k)
+        if question is None:
+            _converse(library, ask_library, filters, k, chosen)
+            return
+        answer = ask_library(question, filters)
+        _show_answer(library, answer, chosen)
     if answer.status == "not_found":
         raise typer.Exit(EXIT_NOTHING_FOUND)
+
+
+def _ask(library: Library, k: int, question: str, filters: Filters) -> Answer:
+    with terminal.working("reading"):
+        return library.ask(question, k=k, filters=filters)
+
+
+def _show_answer(library: Library, answer: Answer, chosen: Format, *, conversing: bool = False) -> None:
+    if conversing and chosen is Format.JSON:
+        terminal.put_json(answer, compact=True)
+    elif chosen is not Format.TEXT:
+        _put(answer, chosen)
+        if chosen not in (Format.JSON, Format.MARKDOWN) and not answer.quotes:
+            terminal.complain("these papers do not seem to say: nothing is cited")
+    else:
+        terminal.show_answer(answer, terminal.PASSAGE_MARK if conversing else "")
+        terminal.note_bodies(_omitted_bodies(library, (hit.citation.paper_id for hit in answer.hits)))
+
+
+def _converse(
+    library: Library, ask: Callable[[str, Filters], Answer], filters: Filters, k: int, chosen: Format
+) -> None:
+    """Ask and show what lines on stdin say. The model is loaded while the first one is typed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from service import chat, prompt
+    from service.replies import Answer
+
+    def show(reply: chat.Reply) -> None:
+        if isinstance(reply, Answer):
+            _show_answer(library, reply, chosen, conversing=True)
+        elif chosen is Format.JSON and not isinstance(reply, chat.Note):
+            terminal.put_json(reply, compact=True)
+        else:
+            terminal.show_reply(reply)
+
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(library.warm)
+
+        def ready() -> None:
+            with nullcontext() if loading.done() else terminal.working("loading the model"):
+                loading.result()
+
+        prompt.converse(chat.Conversation(library, ask, filters, k), show, ready)
 
 
 @app.command()

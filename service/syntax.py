@@ -27,6 +27,7 @@ _SYNTAX = re.compile(
 A quote opens where no word ends, and closes where none begins: those of `5" to 6"` measure a pipe."""
 _NEGATED_FILTER = re.compile(r"(section|year|paper):", re.ASCII | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]")
+_WORDS = re.compile(r"\w+")
 _YEAR = re.compile(r"[1-9]\d{3}", re.ASCII)
 _FORMS = {
     "section": 'section:methods, section:"materials and methods" or section:3.2',
@@ -78,6 +79,19 @@ def parse(text: str) -> Parsed:
     if parsed != Parsed(parsed.question) and not _WORD.search(parsed.question):
         raise UsageError("the query only says where to look and what to exclude: add a question or words to look for")
     return parsed
+
+
+def overridden(text: str, later: str) -> str:
+    """The text without the filters that a later text names anew, and the exclusions that it asks for."""
+    named = {found["key"].lower() for found in _SYNTAX.finditer(later) if found["key"]}
+    asked = f" {' '.join(_WORDS.findall(parse(later).question.casefold()))} "
+
+    def kept(found: re.Match[str]) -> str:
+        excluded = " ".join(_WORDS.findall((found["excluded"] or found["excluded_phrase"] or "").casefold()))
+        again = (found["key"] or "").lower() in named or (excluded and f" {excluded} " in asked)
+        return "" if again else found[0]
+
+    return _SYNTAX.sub(kept, text)
 
 
 def _filtered(parsed: Parsed, key: str, value: str, place: str) -> Parsed:

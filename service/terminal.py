@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from indexer.build import BuildReport
     from service.answer import Highlight
-    from service.cite import Citation
+    from service.chat import Reply
+    from service.cite import Citation, CitedReference
     from service.evaluate import Evaluation
     from service.reading import Expansion
     from service.replies import (
@@ -46,6 +47,8 @@ _MAX_WIDTH = 100
 _MAX_NAMED = 5
 """How many papers or files of one kind a summary names; `--json` has them all."""
 _INDENT = 4
+PASSAGE_MARK = "p"
+"""Before a passage's number in a conversation, where a number alone is a quote's."""
 
 _SOFT_BREAK = re.compile(r"(?<!\n)\n(?![ \t]*(?:\n|$|[|>#*+-]|\d+[.)]))")
 """A line break inside a paragraph: no blank line, table row, list item or quote begins after it."""
@@ -59,10 +62,10 @@ def put_text(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def put_json(value: DataclassInstance) -> None:
-    """A reply as JSON on stdout, exact. What could steer a terminal is escaped, as JSON allows."""
+def put_json(value: DataclassInstance, *, compact: bool = False) -> None:
+    """A reply as JSON on stdout, exact, on one line if `compact`. What could steer a terminal is escaped."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    text = json.dumps(asdict(value), ensure_ascii=ascii_only, indent=2)
+    text = json.dumps(asdict(value), ensure_ascii=ascii_only, indent=None if compact else 2)
     sys.stdout.write(_JSON_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
     sys.stdout.flush()  # a reader that has gone away shows here, not when the interpreter ends
 
@@ -164,8 +167,8 @@ def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> N
     _rows(_console(), rows)
 
 
-def show_answer(answer: Answer) -> None:
-    """The quotes that answer, then the passages that they stand in."""
+def show_answer(answer: Answer, mark: str = "") -> None:
+    """The quotes that answer, then the passages that they stand in, `mark` before the passages' numbers."""
     console = _console()
     _note_expansions(answer.expansions)
     if answer.status == "not_found":
@@ -181,13 +184,47 @@ def show_answer(answer: Answer) -> None:
     if answer.quotes:
         console.print()
         _print(console, "Passages", "bold")
-    _show_hits(console, answer.hits)
+    _show_hits(console, answer.hits, mark)
 
 
 def show_hits(reply: SearchReply) -> None:
     """The passages found."""
     _note_expansions(reply.expansions)
     _show_hits(_console(), reply.hits)
+
+
+def show_reply(reply: Reply) -> None:
+    """What a conversation has for a line."""
+    from service.chat import Asked, Cited, Note, References
+    from service.replies import Answer, PaperReply, PassageReply
+
+    console = _console()
+    match reply:
+        case Note():
+            note(reply.text)
+        case Answer():
+            show_answer(reply, PASSAGE_MARK)
+        case PaperReply():
+            show_paper(reply)
+        case PassageReply():
+            show_passage(reply)
+            links = reply.passage.citation.links
+            for link in (links.doi, f"{links.reader} (of `loccit serve`)"):
+                if link and link != reply.passage.citation.url:
+                    _print(console, link, "dim")
+        case References():
+            _print(console, f"{reply.label} cites", "bold")
+            _show_references(console, reply.references)
+        case Cited():
+            for line in reply.text.splitlines():
+                _print(console, line)
+        case Asked():
+            for n, asked in enumerate(reply.questions, start=1):
+                _wrapped(console, _text(clean(asked.said)), lead=f"{n:>2}  ")
+                if asked.how:
+                    _wrapped(console, _text(clean(f"read as: {asked.text}"), style="dim"))
+        case _:
+            _show_hits(console, reply.hits, PASSAGE_MARK)
 
 
 def _note_expansions(expansions: Sequence[Expansion]) -> None:
@@ -229,12 +266,16 @@ def show_passage(reply: PassageReply) -> None:
     if citation.references:
         console.print()
         _print(console, "It cites", "bold")
-        for each in citation.references:
-            doi = f" https://doi.org/{each.doi}" if each.doi and each.doi not in each.text else ""
-            _wrapped(console, _text(clean(f"{each.marker} {' '.join(each.text.split())}{doi}")))
+        _show_references(console, citation.references)
     if citation.url:
         console.print()
         _print(console, citation.url, "dim")
+
+
+def _show_references(console: Console, references: Iterable[CitedReference]) -> None:
+    for each in references:
+        doi = f" https://doi.org/{each.doi}" if each.doi and each.doi not in each.text else ""
+        _wrapped(console, _text(clean(f"{each.marker} {' '.join(each.text.split())}{doi}")))
 
 
 def show_paper(reply: PaperReply) -> None:
@@ -318,11 +359,11 @@ def _without_body(paper_id: str, url: str) -> str:
     return f"the full text {of}is not in its file: get it from {url or 'its publisher'}, and index that"
 
 
-def _show_hits(console: Console, hits: Iterable[Hit]) -> None:
+def _show_hits(console: Console, hits: Iterable[Hit], mark: str = "") -> None:
     for hit in hits:
         citation = hit.citation
         console.print()
-        _wrapped(console, _text(clean(citation.label), style="bold"), lead=f"{hit.rank:>2}  ")
+        _wrapped(console, _text(clean(citation.label), style="bold"), lead=f"{f'{mark}{hit.rank}':>2}".ljust(3) + " ")
         if citation.title:
             _wrapped(console, _text(clean(citation.title), style="italic"))
         _wrapped(console, _passage_text(console, hit.text, hit.highlights))
