@@ -1,6 +1,7 @@
 """The HTTP front end: requests checked, handed to the library, its replies given back as JSON.
 
-Handlers are plain functions, so that they run in worker threads and the event loop stays free.
+Handlers are plain functions, so that they run in worker threads and the event loop stays free. `ask` may wait for a
+model: its steps run there, and it takes no turn of a search while it waits.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from http import HTTPStatus
 from typing import Annotated, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 import uvicorn
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from indexer.embedding import available_cpus
-from indexer.errors import LoccitError, UsageError
+from indexer.errors import LoccitError
+from service import sse
 from service.config import version
 from service.library import DEFAULT_ASK_K, MAX_CONTEXT, Library
 from service.problems import install, problem_of, responses
@@ -41,10 +43,15 @@ from service.replies import (
     PaperReply,
     PassageReply,
     SearchReply,
+    Statement,
+    Waiting,
 )
 
 MAX_BODY_BYTES = 1_000_000
 """The longest query of four-byte characters, with a thousand paper ids to filter by, has a tenth of that."""
+
+MAX_WRITERS = 64
+"""Answers that a model writes at once. They wait for it, and take no turn of a search meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -139,7 +146,10 @@ class AskRequest(_Request):
     filters: _FiltersField = FiltersRequest()
     generate: Annotated[
         Literal["auto", "never", "always"],
-        Field(description="Whether a model writes the answer. None is configured in this version: quotes only."),
+        Field(
+            description="Whether a model writes the answer: where one is configured, and the papers' own sentences "
+            "where it fails; not at all; or an error where it fails."
+        ),
     ] = "auto"
 
 
@@ -179,6 +189,8 @@ def _serialised(handler: Callable[_P, _R]) -> Callable[_P, _R]:
     return cast("Callable[_P, _R]", respond)
 
 
+_EVENT: TypeAdapter[Statement | Waiting | Answer | None] = TypeAdapter(Statement | Waiting | Answer | None)
+
 papers = APIRouter(prefix="/v1", responses=responses(HTTPStatus.NOT_FOUND, *_UNUSABLE))
 state = APIRouter(tags=["state"])
 
@@ -192,13 +204,53 @@ def search(library: _Library, request: Annotated[SearchRequest, Body(examples=_S
     )
 
 
-@papers.post("/ask", tags=["search"])
-@_serialised
-def ask(library: _Library, request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)]) -> Answer:
-    """The sentences that answer a question best, quoted and cited, and the passages that they stand in."""
-    if request.generate == "always":
-        raise UsageError('no model is configured in this version: ask with generate "auto" or "never" for quotes')
-    return library.ask(request.question, k=request.k, filters=request.filters.checked())
+@papers.post(
+    "/ask",
+    tags=["search"],
+    response_model=Answer,
+    responses={
+        HTTPStatus.OK.value: {
+            "content": {
+                sse.MEDIA_TYPE: {
+                    "schema": {
+                        "type": "string",
+                        "description": "Events: `statement`, a Statement, for each sentence that a model writes, once "
+                        "its quotes were found; `answer`, the whole Answer, last; `error`, a problem, in its place "
+                        "where that failed. Lines that begin with a colon keep the connection open.",
+                    }
+                }
+            }
+        },
+        **responses(HTTPStatus.BAD_GATEWAY),
+    },
+)
+async def ask(
+    library: _Library, request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)], http: Request
+) -> Response:
+    """The sentences that answer a question best, quoted and cited, and the passages that they stand in.
+
+    Where a model is configured it writes the answer, and every sentence of it rests on quotes. With
+    `accept: text/event-stream` its sentences come as they are written.
+    """
+    events = library.ask_stream(
+        request.question, k=request.k, filters=request.filters.checked(), generate=request.generate
+    )
+    event = await sse.step(events)  # the search; what is wrong with the request shows here
+    writers: CapacityLimiter = http.app.state.writers
+    if event is not None and sse.wanted(http):
+        return sse.EventStream(event, events, _named, http, writers)
+    while not isinstance(event, Answer):
+        if await http.is_disconnected():
+            await sse.close(events)
+            break
+        event = await sse.step(events, writers)
+    return Response(_EVENT.dump_json(event), media_type="application/json")
+
+
+def _named(event: Statement | Waiting | Answer) -> tuple[str, str] | None:
+    if isinstance(event, Waiting):
+        return None
+    return type(event).__name__.lower(), _EVENT.dump_json(event).decode()
 
 
 @papers.get("/papers", tags=["papers"])
@@ -273,6 +325,7 @@ def create_app(library: Library) -> FastAPI:
         redoc_url=None,
     )
     app.state.library = library
+    app.state.writers = CapacityLimiter(MAX_WRITERS)
     app.include_router(papers)
     app.include_router(state)
     install(app, max_body_bytes=MAX_BODY_BYTES)
