@@ -6,6 +6,7 @@
     ├── NotFoundError         no such paper or passage                  exit 4, HTTP 404
     ├── SourceError           a paper's file cannot be used             exit 1, HTTP 422
     ├── ModelError            a model cannot be used                    exit 1, HTTP 500
+    ├── GenerationError       the model that writes answers wrote none  exit 1, HTTP 502
     └── IndexStateError       the index cannot serve                    exit 3, HTTP 503
         ├── IndexMissingError     there is none at that place
         ├── IndexMismatchError    made with another model, schema or configuration
@@ -65,6 +66,13 @@ class ModelError(LoccitError):
     """A model is missing, is not the one or the kind it should be, or does not load."""
 
     slug = "model-unavailable"
+
+
+class GenerationError(LoccitError):
+    """The model that writes answers cannot be reached, is too slow, or wrote nothing that its sources bear out."""
+
+    http_status = 502
+    slug = "generation-failed"
 
 
 class IndexStateError(LoccitError):

@@ -1,6 +1,7 @@
 """The HTTP front end: requests checked, handed to the library, its replies given back as JSON.
 
-Handlers are plain functions, so that they run in worker threads and the event loop stays free.
+Handlers are plain functions, so that they run in worker threads and the event loop stays free. `ask` may wait for a
+model: its steps run there, and it takes no turn of a search while it waits.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 import uvicorn
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from indexer.embedding import available_cpus
-from indexer.errors import LoccitError, UsageError
+from indexer.errors import LoccitError
+from service import sse
 from service.claims import MAX_CLAIMS, read_claims
 from service.config import version
 from service.formats import MEDIA_TYPES, render
@@ -44,12 +46,17 @@ from service.replies import (
     PaperReply,
     PassageReply,
     SearchReply,
+    Statement,
     VerifyReply,
+    Waiting,
 )
 
 MAX_BODY_BYTES = 4_000_000
 """A reply of 200 hits, sent back to be verified, has half a megabyte; characters that are escaped (`\\u4e00`) take six
 times their place."""
+
+MAX_WRITERS = 64
+"""Answers that a model writes at once. They wait for it, and take no turn of a search meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +151,10 @@ class AskRequest(_Request):
     filters: _FiltersField = FiltersRequest()
     generate: Annotated[
         Literal["auto", "never", "always"],
-        Field(description="Whether a model writes the answer. None is configured in this version: quotes only."),
+        Field(
+            description="Whether a model writes the answer: where one is configured, and the papers' own sentences "
+            "where it fails; not at all; or an error where it fails."
+        ),
     ] = "auto"
 
 
@@ -224,14 +234,18 @@ def _serialised(handler: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @wraps(handler)
     def respond(*args: _P.args, **kwargs: _P.kwargs) -> Response:
-        reply = handler(*args, **kwargs)
-        accepted = str(kwargs.get("accepted", _JSON))
-        if accepted != _JSON and isinstance(reply, Answer | SearchReply):
-            return Response(render(reply, MEDIA_TYPES[accepted]), media_type=accepted)
-        return Response(adapter.dump_json(reply), media_type=_JSON)
+        return _response(handler(*args, **kwargs), adapter, str(kwargs.get("accepted", _JSON)))
 
     return cast("Callable[_P, _R]", respond)
 
+
+def _response(reply: _R, adapter: TypeAdapter[_R], accepted: str) -> Response:
+    if accepted != _JSON and isinstance(reply, Answer | SearchReply):
+        return Response(render(reply, MEDIA_TYPES[accepted]), media_type=accepted)
+    return Response(adapter.dump_json(reply), media_type=_JSON)
+
+
+_EVENT: TypeAdapter[Statement | Waiting | Answer | None] = TypeAdapter(Statement | Waiting | Answer | None)
 
 papers = APIRouter(prefix="/v1", responses=responses(HTTPStatus.NOT_FOUND, *_UNUSABLE))
 state = APIRouter(tags=["state"])
@@ -248,13 +262,57 @@ def search(
     )
 
 
-@papers.post("/ask", tags=["search"], responses=_FORMATS)
-@_serialised
-def ask(library: _Library, accepted: _Accepted, request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)]) -> Answer:
-    """The sentences that answer a question best, quoted and cited, and the passages that they stand in."""
-    if request.generate == "always":
-        raise UsageError('no model is configured in this version: ask with generate "auto" or "never" for quotes')
-    return library.ask(request.question, k=request.k, filters=request.filters.checked())
+@papers.post(
+    "/ask",
+    tags=["search"],
+    response_model=Answer,
+    responses={
+        HTTPStatus.OK.value: {
+            "content": {
+                **_FORMATS[HTTPStatus.OK.value]["content"],
+                sse.MEDIA_TYPE: {
+                    "schema": {
+                        "type": "string",
+                        "description": "Events: `statement`, a Statement, for each sentence that a model writes, once "
+                        "its quotes were found; `answer`, the whole Answer, last; `error`, a problem, in its place "
+                        "where that failed. Lines that begin with a colon keep the connection open.",
+                    }
+                },
+            }
+        },
+        **responses(HTTPStatus.BAD_GATEWAY),
+    },
+)
+async def ask(
+    library: _Library,
+    accepted: _Accepted,
+    request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)],
+    http: Request,
+) -> Response:
+    """The sentences that answer a question best, quoted and cited, and the passages that they stand in.
+
+    Where a model is configured it writes the answer, and every sentence of it rests on quotes. With
+    `accept: text/event-stream` its sentences come as they are written.
+    """
+    events = library.ask_stream(
+        request.question, k=request.k, filters=request.filters.checked(), generate=request.generate
+    )
+    event = await sse.step(events)  # the search; what is wrong with the request shows here
+    writers: CapacityLimiter = http.app.state.writers
+    if event is not None and sse.wanted(http):
+        return sse.EventStream(event, events, _named, http, writers)
+    while not isinstance(event, Answer):
+        if await http.is_disconnected():
+            await sse.close(events)
+            break
+        event = await sse.step(events, writers)
+    return _response(event, _EVENT, accepted)
+
+
+def _named(event: Statement | Waiting | Answer) -> tuple[str, str] | None:
+    if isinstance(event, Waiting):
+        return None
+    return type(event).__name__.lower(), _EVENT.dump_json(event).decode()
 
 
 @papers.post("/verify", tags=["papers"])
@@ -339,6 +397,7 @@ def create_app(library: Library) -> FastAPI:
         redoc_url=None,
     )
     app.state.library = library
+    app.state.writers = CapacityLimiter(MAX_WRITERS)
     app.include_router(papers)
     app.include_router(state)
     install(app, max_body_bytes=MAX_BODY_BYTES)

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from indexer.embedding import Embedder
     from service.config import Settings
     from service.library import Library
+    from service.llm import ChatModel
     from service.query import Filters
-    from service.replies import Answer, PaperReply, PassageReply, SearchReply
+    from service.replies import Answer, PaperReply, PassageReply, SearchReply, Statement, Waiting
 
 EXIT_FAILED_FILES = 1
 EXIT_NOT_AS_CITED = 1
@@ -104,6 +105,14 @@ class Format(StrEnum):
     CSL_JSON = "csl-json"
 
 
+class Generate(StrEnum):
+    """Whether a model writes the answer."""
+
+    AUTO = "auto"
+    NEVER = "never"
+    ALWAYS = "always"
+
+
 Index = Annotated[
     Path | None, typer.Option("--index", metavar="DIR", help="The index's folder (LOCCIT_INDEX; else .loccit).")
 ]
@@ -150,6 +159,18 @@ Rerank = Annotated[
         parser=_text,
         help="Rank the best passages again with this cross-encoder: a folder or hub name (default: none).",
     ),
+]
+
+LlmUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        parser=_text,
+        help="An OpenAI-compatible endpoint whose model writes answers (default: none; its key: LOCCIT_LLM_KEY).",
+    ),
+]
+LlmModel = Annotated[
+    str | None, typer.Option(metavar="NAME", parser=_text, help="The name of the model at that endpoint.")
 ]
 
 
@@ -230,6 +251,16 @@ def ask(
     phrase: Phrase = None,
     exclude: Exclude = None,
     rerank: Rerank = None,
+    generate: Annotated[
+        Generate,
+        typer.Option(
+            metavar="|".join(Generate),
+            help="Whether the model of --llm-url writes the answer: where one is set, and the papers' own sentences "
+            "where it fails; not at all; or an error where it fails.",
+        ),
+    ] = Generate.AUTO,
+    llm_url: LlmUrl = None,
+    llm_model: LlmModel = None,
     printed: Printed = None,
     as_json: Json = False,
 ) -> None:
@@ -237,13 +268,13 @@ def ask(
     chosen = _format(printed, as_json)
     if question is None and chosen not in (Format.TEXT, Format.JSON):
         raise UsageError(f"--format {chosen} wants a question; in a conversation, `:cite {chosen}` gives the same")
-    settings = _settings(index=index, k=k, rerank=rerank)
+    settings = _settings(index=index, k=k, rerank=rerank, llm_url=llm_url, llm_model=llm_model)
     from service.library import DEFAULT_ASK_K
 
     k = DEFAULT_ASK_K if settings.k is None else settings.k
     filters = _filters(paper, section, year_from, year_to, include, phrase, exclude)
-    with _opened(settings, settings.rerank) as library:
-        ask_library = partial(_ask, library, k)
+    with _opened(settings, settings.rerank, _chat_model(settings)) as library:
+        ask_library = partial(_ask, library, k, generate, chosen)
         if question is None:
             _converse(library, ask_library, filters, k, chosen)
             return
@@ -253,9 +284,9 @@ def ask(
         raise typer.Exit(EXIT_NOTHING_FOUND)
 
 
-def _ask(library: Library, k: int, question: str, filters: Filters) -> Answer:
-    with terminal.working("reading"):
-        return library.ask(question, k=k, filters=filters)
+def _ask(library: Library, k: int, generate: Generate, chosen: Format, question: str, filters: Filters) -> Answer:
+    with closing(library.ask_stream(question, k=k, filters=filters, generate=generate.value)) as events:
+        return _answered(events, show=chosen is Format.TEXT)
 
 
 def _show_answer(library: Library, answer: Answer, chosen: Format, *, conversing: bool = False) -> None:
@@ -486,16 +517,21 @@ def serve(
         int, typer.Option(metavar="N", min=1, help="How many processes answer, each with the index in memory.")
     ] = 1,
     rerank: Rerank = None,
+    llm_url: LlmUrl = None,
+    llm_model: LlmModel = None,
 ) -> None:
     """Serve the index over HTTP until stopped with Ctrl-C."""
-    settings = _settings(index=index, host=host, port=port, rerank=rerank)
+    settings = _settings(index=index, host=host, port=port, rerank=rerank, llm_url=llm_url, llm_model=llm_model)
     _keep_numpy_to_one_thread()
     from service import api
     from service.workers import Workers
 
     if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise UsageError("this system cannot share a port between processes: leave out --workers")
-    with _opened(settings, settings.rerank) as library, _bound(settings, workers) as listener:
+    with (
+        _opened(settings, settings.rerank, _chat_model(settings)) as library,
+        _bound(settings, workers) as listener,
+    ):
         with terminal.working("loading the model"):
             library.warm()
         shared = settings.model_copy(update={"port": listener.getsockname()[1]})
@@ -520,7 +556,7 @@ def _serve_shared(settings: Settings) -> None:
     from service import api
 
     with (
-        _opened(settings, settings.rerank) as library,
+        _opened(settings, settings.rerank, _chat_model(settings)) as library,
         api.bind(settings.host, settings.port, shared=True) as listener,
     ):
         library.warm()
@@ -549,13 +585,15 @@ def _keep_numpy_to_one_thread() -> None:
 
 
 @contextmanager
-def _opened(settings: Settings, rerank: str = "") -> Iterator[Library]:
+def _opened(settings: Settings, rerank: str = "", llm: ChatModel | None = None) -> Iterator[Library]:
     _keep_numpy_to_one_thread()
     from service.library import Library
 
     with terminal.working("loading the re-ranker") if rerank else nullcontext():
         load = partial(_embedder, settings, threads=1)
-        library = Library.open(settings.index, load=load, rerank=rerank)
+        library = Library.open(
+            settings.index, load=load, rerank=rerank, llm=llm, prompt_tokens=settings.llm_prompt_tokens
+        )
     try:
         yield library
     finally:
@@ -576,6 +614,28 @@ def _put(reply: Answer | SearchReply, chosen: Format) -> None:
     from service.formats import Style, render
 
     terminal.put_text(render(reply, cast("Style", chosen.value)))
+
+
+def _chat_model(settings: Settings) -> ChatModel | None:
+    """The model that writes answers, if one is configured."""
+    if not settings.llm_url:
+        return None
+    from service.llm import ChatModel
+
+    return ChatModel(settings.llm_url, settings.llm_model, settings.llm_key, settings.llm_timeout_s)
+
+
+def _answered(events: Iterator[Statement | Waiting | Answer], *, show: bool) -> Answer:
+    """The answer, its statements shown as they come."""
+    from service.replies import Answer, Statement, Waiting
+
+    while True:
+        with terminal.working("reading"):
+            event = next(event for event in events if not isinstance(event, Waiting))
+        if isinstance(event, Answer):
+            return event
+        if show and isinstance(event, Statement):
+            terminal.show_statement(event)
 
 
 def _filters(

@@ -10,15 +10,18 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from indexer.config import DEFAULT_MODEL, BuildConfig
 from indexer.errors import ConfigError
+from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
 FILE = "loccit.toml"
 ENV_PREFIX = "LOCCIT_"
+_KEY = "llm_key"
 _NOT_SETTINGS = frozenset({"LOCCIT_SHARED"})
 """Environment variables with our prefix that are not ours: where the tests find the papers to measure on."""
 
@@ -47,6 +50,16 @@ class Settings(BaseSettings):
     """Where `serve` listens."""
     port: int = Field(8000, ge=0, le=65535)
     """On which port; 0 for a free one."""
+    llm_url: str = ""
+    """The OpenAI-compatible endpoint whose model writes answers, `http://127.0.0.1:11434/v1`; empty for none."""
+    llm_model: str = ""
+    """The model's name there."""
+    llm_key: SecretStr = SecretStr("")
+    """The endpoint's key. From the environment alone: a flag shows in the list of processes, a file is shared."""
+    llm_timeout_s: float = Field(DEFAULT_TIMEOUT_S, gt=0, le=3600)
+    """How long the model may take for a whole reply."""
+    llm_prompt_tokens: int = Field(DEFAULT_PROMPT_TOKENS, ge=200, le=100_000)
+    """Budget of the passages that the model is given, in cl100k_base tokens."""
 
     @classmethod
     def settings_customise_sources(
@@ -58,7 +71,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, environment and file, in this order; no dotenv, no secrets."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        file_settings = TomlConfigSettingsSource(settings_cls)
+        if _KEY in file_settings.toml_data:
+            raise ConfigError(f"{FILE} sets `{_KEY}`: a key does not belong in a file, set {ENV_PREFIX}{_KEY.upper()}")
+        return init_settings, env_settings, file_settings
 
 
 def load_settings(**flags: object) -> Settings:
@@ -66,7 +82,7 @@ def load_settings(**flags: object) -> Settings:
     given = {name: value for name, value in flags.items() if value is not None}
     _check_environment()
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -77,6 +93,8 @@ def load_settings(**flags: object) -> Settings:
         raise ConfigError(f"{FILE} is not TOML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} cannot be read: {error}") from error
+    _check_llm(settings, given)
+    return settings
 
 
 def version() -> str:
@@ -87,6 +105,34 @@ def version() -> str:
         return "0+uninstalled"
 
 
+def _check_llm(settings: Settings, flags: dict[str, object]) -> None:
+    named = {"llm_url": settings.llm_url, "llm_model": settings.llm_model}
+    if any(named.values()) and not all(named.values()):
+        given, missing = sorted(named, key=named.__getitem__, reverse=True)
+        raise ConfigError(
+            f"{_origin(given, flags)} is set and no {missing}: a model that writes answers needs both, "
+            f"{ENV_PREFIX}{missing.upper()} or --{missing.replace('_', '-')}"
+        )
+    if settings.llm_url and not _is_endpoint(settings.llm_url):
+        # The value is not repeated: it may hold a password.
+        raise ConfigError(
+            f"{_origin('llm_url', flags)} is no URL of an endpoint such as http://127.0.0.1:11434/v1: http or https, a "
+            f"host, a path; no user, no `?`. A key goes into {ENV_PREFIX}{_KEY.upper()}"
+        )
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = url.isascii() and not any(character.isspace() for character in url) and not parts.query + parts.fragment
+    return (
+        plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and "@" not in parts.netloc
+    )
+
+
 def _check_environment() -> None:
     for name in sorted(os.environ):
         setting = name.removeprefix(ENV_PREFIX).lower()
@@ -95,7 +141,7 @@ def _check_environment() -> None:
 
 
 def _known(prefix: str = "") -> str:
-    names = [prefix + name.upper() if prefix else name for name in Settings.model_fields]
+    names = [prefix + name.upper() if prefix else name for name in Settings.model_fields if prefix or name != _KEY]
     return f"there are {', '.join(names)}"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -17,6 +17,8 @@ from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import N_JUDGED, Basis, Candidate, Highlight, Quote, choose, judge
 from service.cite import Citation, cite, cite_sentences
 from service.claims import Claim
+from service.generate import CitedPassage
+from service.llm import DEFAULT_PROMPT_TOKENS, ChatModel
 from service.query import MAX_K, Filters, Query
 from service.reading import Question, read_question
 from service.replies import (
@@ -31,12 +33,15 @@ from service.replies import (
     Scores,
     SearchReply,
     SectionView,
+    Statement,
     Verdict,
     VerifyReply,
+    Waiting,
 )
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
 from service.search import Ranking, Scored, best_sentences, coverage, rank, sentence_scores
 from service.verify import Source, verify, worst
+from service.writing import Generate, write
 
 DEFAULT_ASK_K = 8
 _DEFAULT_RANKING = Ranking()
@@ -47,17 +52,35 @@ MAX_CONTEXT = 20
 class Library:
     """An open index. Safe to use from several threads; each call sees one generation."""
 
-    def __init__(self, reader: IndexReader, load: Callable[[str], Embedder], reranker: Reranker | None = None) -> None:
+    def __init__(
+        self,
+        reader: IndexReader,
+        load: Callable[[str], Embedder],
+        reranker: Reranker | None = None,
+        llm: ChatModel | None = None,
+        prompt_tokens: int = DEFAULT_PROMPT_TOKENS,
+    ) -> None:
         self._reader = reader
         self._load = load
         self._reranker = reranker
+        self._llm = llm
+        self._prompt_tokens = prompt_tokens
         self._loading = Lock()
         self._embedder: Embedder | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, load: Callable[[str], Embedder] | None = None, rerank: str = "") -> Library:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        load: Callable[[str], Embedder] | None = None,
+        rerank: str = "",
+        llm: ChatModel | None = None,
+        prompt_tokens: int = DEFAULT_PROMPT_TOKENS,
+    ) -> Library:
         """Open the index in `folder`. The model is loaded at the first question, the cross-encoder `rerank` now.
 
+        `llm` writes answers, from passages of `prompt_tokens` cl100k_base tokens at the most; the library closes it.
         Raises IndexStateError, and ModelError for that cross-encoder.
         """
         reader = IndexReader(folder)
@@ -66,7 +89,7 @@ class Library:
         except ModelError:
             reader.close()
             raise
-        return cls(reader, load or (lambda name: load_embedder(name, threads=1)), reranker)
+        return cls(reader, load or (lambda name: load_embedder(name, threads=1)), reranker, llm, prompt_tokens)
 
     @property
     def reranker(self) -> str:
@@ -103,8 +126,54 @@ class Library:
                 next_cursor=query.next_cursor(end, snapshot.generation, reranker) if more else None,
             )
 
-    def ask(self, question: str, *, k: int = DEFAULT_ASK_K, filters: Filters | None = None) -> Answer:
-        """The sentences that answer best, quoted and cited, and the passages they stand in. Raises as `search` does."""
+    def ask(
+        self,
+        question: str,
+        *,
+        k: int = DEFAULT_ASK_K,
+        filters: Filters | None = None,
+        generate: Generate = "auto",
+    ) -> Answer:
+        """The sentences that answer best, quoted and cited, and the passages they stand in.
+
+        With a chat model its own sentences, each with the quotes that it rests on: see `ask_stream`, which also says
+        what is raised.
+        """
+        *_, answer = self.ask_stream(question, k=k, filters=filters, generate=generate)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def ask_stream(
+        self,
+        question: str,
+        *,
+        k: int = DEFAULT_ASK_K,
+        filters: Filters | None = None,
+        generate: Generate = "auto",
+    ) -> Generator[Statement | Waiting | Answer, None, None]:
+        """The same as it comes about: each statement of a chat model once its quotes are found, the answer last.
+
+        A model is asked only where the passages seem to answer, and the index is not held meanwhile. What `generate`
+        makes of a model that fails, `service.writing` says. Raises as `search` does, UsageError where a model is wanted
+        and none is configured, and GenerationError where it fails and is wanted always.
+        """
+        if generate == "always" and self._llm is None:
+            raise UsageError(
+                "no model is configured that could write an answer: set LOCCIT_LLM_URL and LOCCIT_LLM_MODEL, or leave "
+                'generate at "auto"'
+            )
+        began = time.perf_counter()
+        answer, sources = self._ask(question, k=k, filters=filters)
+        if self._llm is None or generate == "never" or answer.status == "not_found":
+            yield answer
+            return
+        yield Waiting()
+        with closing(write(self._llm, answer, sources, self._prompt_tokens, strict=generate == "always")) as events:
+            for event in events:
+                yield replace(event, took_ms=_ms_since(began)) if isinstance(event, Answer) else event
+
+    def _ask(self, question: str, *, k: int, filters: Filters | None) -> tuple[Answer, list[CitedPassage]]:
+        """The answer in the papers' own sentences, and the passages that a model may write another one from."""
         began = time.perf_counter()
         query = Query(question, k, filters or Filters())
         with self._reader.snapshot() as snapshot:
@@ -121,12 +190,13 @@ class Library:
             quotes = tuple(
                 _quote(snapshot, n, found[each.hit], each.sentence) for n, each in enumerate(chosen, start=1)
             )
-            return Answer(
+            answer = Answer(
                 question=question,
                 status=status,
                 confidence=round(min(1.0, max(0.0, confidence)), 4),
                 kind="extractive" if quotes else "none",
                 text=" ".join(f"{quote.text} [{quote.n}]" for quote in quotes),
+                model="",
                 note="",
                 quotes=quotes,
                 hits=hits,
@@ -134,6 +204,7 @@ class Library:
                 generation=snapshot.generation,
                 took_ms=_ms_since(began),
             )
+            return answer, _cited_passages(snapshot, found) if self._llm is not None else []
 
     def verify(self, cited: Sequence[Citation | Claim | Quote | Hit]) -> VerifyReply:
         """Whether the papers' files still read as cited. No model is loaded; no file is read but the index's papers'.
@@ -204,8 +275,10 @@ class Library:
             )
 
     def close(self) -> None:
-        """Let go of the index's files."""
+        """Let go of the index's files, and of the connection to the chat model."""
         self._reader.close()
+        if self._llm is not None:
+            self._llm.close()
 
     def _model(self, snapshot: Snapshot) -> Embedder:
         """The embedder that the snapshot's vectors were made with."""
@@ -315,6 +388,11 @@ def _quote(snapshot: Snapshot, n: int, stored: StoredPassage, sentence: Sentence
     citation = cite_sentences(stored, _references(snapshot, stored), [sentence])
     basis: Basis = "reported" if citation.references else "own"
     return Quote(n, text, (Highlight(0, len(text)),), basis, citation)
+
+
+def _cited_passages(snapshot: Snapshot, found: Sequence[StoredPassage]) -> list[CitedPassage]:
+    """The passages as a model may quote them, once the snapshot is gone."""
+    return [CitedPassage(stored, _references(snapshot, stored)) for stored in found]
 
 
 def _references(snapshot: Snapshot, stored: StoredPassage) -> dict[int, Reference]:

@@ -67,6 +67,8 @@ class Answer:
     kind: Kind
     text: str
     """The quotes, or what a model wrote, each sentence with the numbers of the quotes that bear it out."""
+    model: str
+    """The model that wrote the text; empty where its sentences are the papers' own."""
     note: str
     """What the reader should know of how it came about, such as why no model wrote it; mostly empty."""
     quotes: tuple[Quote, ...]
@@ -74,6 +76,21 @@ class Answer:
     expansions: tuple[Expansion, ...]
     generation: int
     took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence that a model wrote, once its quotes were found in their sources."""
+
+    text: str
+    """With the numbers of its quotes after it: `[1][3]`."""
+    quotes: tuple[Quote, ...]
+    """Those of them that no statement before it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing new yet; whoever reads may stop."""
 
 
 @dataclass(frozen=True, slots=True)

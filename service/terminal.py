@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         PassageReply,
         PassageView,
         SearchReply,
+        Statement,
         Verdict,
         VerifyReply,
     )
@@ -167,11 +168,21 @@ def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> N
     _rows(_console(), rows)
 
 
+def show_statement(statement: Statement) -> None:
+    """A sentence that a model wrote, as soon as it holds."""
+    _wrapped(_console(), _text(clean(statement.text)), indent=0)
+    sys.stdout.flush()
+
+
 def show_answer(answer: Answer, mark: str = "") -> None:
-    """The quotes that answer, then the passages that they stand in, `mark` before the passages' numbers."""
+    """The quotes that answer, then the passages that they stand in, `mark` before the passages' numbers. What a model wrote was shown as it came."""
     console = _console()
     _note_expansions(answer.expansions)
-    if answer.status == "not_found":
+    if answer.kind == "generated":
+        by = f"Written by {answer.model}. Each quote was found in its source; the wording above is the model's:"
+        console.print()
+        _wrapped(console, _text(clean(by), style="dim"), indent=0)
+    elif answer.status == "not_found":
         nearest = " The nearest passages:" if answer.hits else ""
         _print(console, f"These papers do not seem to say.{nearest}", "bold")
     elif answer.status == "partial":
@@ -181,6 +192,8 @@ def show_answer(answer: Answer, mark: str = "") -> None:
         console.print()
         _wrapped(console, _text(f"“{' '.join(clean(quote.text).split())}”"), lead=f"{number:<{_INDENT}}")
         _wrapped(console, _text(_place_named(quote.citation), style="dim"))
+    if answer.note:
+        note(f"note: {answer.note}")
     if answer.quotes:
         console.print()
         _print(console, "Passages", "bold")

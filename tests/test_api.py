@@ -311,6 +311,7 @@ ERRORS = {
     "NotFoundError": (404, "not-found"),
     "SourceError": (422, "unusable-source"),
     "ModelError": (500, "model-unavailable"),
+    "GenerationError": (502, "generation-failed"),
     "IndexStateError": (503, "index-unusable"),
     "IndexMissingError": (503, "index-missing"),
     "IndexMismatchError": (503, "index-mismatch"),
@@ -403,9 +404,9 @@ def test_a_request_that_the_library_refuses(client: TestClient, body: dict[str, 
     assert said in problem(client.post("/v1/search", content=raw, headers=JSON), status)["detail"]
 
 
-def test_no_model_writes_answers_yet(client: TestClient) -> None:
+def test_no_model_is_configured(client: TestClient) -> None:
     body = problem(client.post("/v1/ask", json={"question": QUESTION, "generate": "always"}), 422)
-    assert "no model is configured in this version" in body["detail"]
+    assert "no model is configured" in body["detail"]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def in_a_process(*arguments: str | Path, cwd: Path, **environment: str) -> subpr
 
 def test_help_loads_nothing_heavy(workdir: Path) -> None:
     heavy = ["torch", "sentence_transformers", "transformers", "faiss", "fastapi", "uvicorn", "numpy", "tiktoken"]
+    heavy += ["openai", "anyio", "httpx2"]
     script = (
         f"import sys; from service.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
     )
@@ -612,6 +613,7 @@ EXIT_CODES = {
     "NotFoundError": 4,
     "SourceError": 1,
     "ModelError": 1,
+    "GenerationError": 1,
     "IndexStateError": 3,
     "IndexMissingError": 3,
     "IndexMismatchError": 3,
@@ -787,7 +789,7 @@ def test_control_c(loccit: Loccit, built: Path, monkeypatch: pytest.MonkeyPatch)
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Library, "ask", interrupted)
+    monkeypatch.setattr(Library, "ask_stream", interrupted)
     assert loccit("ask", QUESTION, "--index", built) == Run(130, "", "loccit: stopped\n")
 
 

@@ -50,7 +50,8 @@ def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
         load_settings()
     assert str(caught.value) == (
         "loccit.toml sets `indx`, which is no setting: "
-        "there are index, k, model, max_wordpieces, precision, rerank, host, port"
+        "there are index, k, model, max_wordpieces, precision, rerank, host, port, llm_url, llm_model, "
+        "llm_timeout_s, llm_prompt_tokens"
     )
 
 
@@ -60,7 +61,8 @@ def test_an_unknown_variable_is_named_with_those_that_are(workdir: Path, monkeyp
         load_settings()
     assert str(caught.value) == (
         "the environment sets LOCCIT_INDX, which is no setting: there are LOCCIT_INDEX, LOCCIT_K, LOCCIT_MODEL, "
-        "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT"
+        "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT, LOCCIT_LLM_URL, "
+        "LOCCIT_LLM_MODEL, LOCCIT_LLM_KEY, LOCCIT_LLM_TIMEOUT_S, LOCCIT_LLM_PROMPT_TOKENS"
     )
 
 
@@ -96,6 +98,60 @@ def test_a_file_that_cannot_be_read(workdir: Path, raw: bytes, said: str) -> Non
     (workdir / "loccit.toml").write_bytes(raw)
     with pytest.raises(ConfigError, match=said):
         load_settings()
+
+
+URL = "http://127.0.0.1:11434/v1"
+
+
+def test_a_model_that_writes_answers(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCCIT_LLM_KEY", "sk-secret")
+    settings = load_settings(llm_url=URL, llm_model="qwen3:4b")
+    assert (settings.llm_url, settings.llm_model, settings.llm_timeout_s, settings.llm_prompt_tokens) == (
+        URL,
+        "qwen3:4b",
+        60.0,
+        3000,
+    )
+    assert settings.llm_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(settings) + str(settings.model_dump())
+    assert load_settings().llm_url == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "model", "said"),
+    [
+        (URL, "", "--llm-url is set and no llm_model: a model that writes answers needs both, LOCCIT_LLM_MODEL or"),
+        ("", "qwen3:4b", "--llm-model is set and no llm_url: "),
+        ("127.0.0.1:11434/v1", "m", "--llm-url is no URL of an endpoint such as http://127.0.0.1:11434/v1"),
+        ("ftp://host/v1", "m", "--llm-url is no URL"),
+        ("http:///v1", "m", "--llm-url is no URL"),
+        ("http://host:99999/v1", "m", "--llm-url is no URL"),
+        ("http://[::1/v1", "m", "--llm-url is no URL"),
+        ("http://user:secret@host/v1", "m", "--llm-url is no URL"),
+        ("http://host/v1?key=secret", "m", "--llm-url is no URL"),
+        ("http://host/v1 secret", "m", "--llm-url is no URL"),
+    ],
+)
+def test_half_a_model_is_none(workdir: Path, url: str, model: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(llm_url=url, llm_model=model)
+    assert str(caught.value).startswith(said)
+    assert "secret" not in str(caught.value)
+
+
+def test_where_half_a_model_stands(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "loccit.toml").write_text(f'llm_url = "{URL}"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"`llm_url` in loccit\.toml is set and no llm_model"):
+        load_settings()
+    monkeypatch.setenv("LOCCIT_LLM_MODEL", "m")
+    assert load_settings().llm_model == "m"
+
+
+def test_a_key_does_not_belong_in_a_file(workdir: Path) -> None:
+    (workdir / "loccit.toml").write_text('llm_key = "sk-secret"\n', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == ("loccit.toml sets `llm_key`: a key does not belong in a file, set LOCCIT_LLM_KEY")
 
 
 def test_nothing_is_read_at_import(workdir: Path) -> None:

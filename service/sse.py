@@ -1,0 +1,81 @@
+"""Events of a synchronous iterator as server-sent events. Knows nothing of what they say.
+
+Each step runs in a worker thread. A client that goes away closes the iterator, at its next step at the latest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import TypeVar
+
+from anyio import CancelScope, CapacityLimiter, to_thread
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.types import Receive, Scope, Send
+
+from indexer.errors import LoccitError
+from service.problems import problem_of
+
+MEDIA_TYPE = "text/event-stream"
+_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""Proxies are to pass events on as they come."""
+_QUIET_S = 10.0
+"""Proxies cut connections that say nothing for longer, mostly from 30 s on."""
+
+_Event = TypeVar("_Event")
+Events = Generator[_Event, None, None]
+
+
+async def step(events: Events[_Event], limiter: CapacityLimiter | None = None) -> _Event | None:
+    """The next event, worked out in a thread; None after the last."""
+    return await to_thread.run_sync(next, events, None, limiter=limiter)
+
+
+async def close(events: Events[_Event]) -> None:
+    """Close the iterator, whether or not the request was cancelled."""
+    with CancelScope(shield=True):
+        await to_thread.run_sync(events.close)
+
+
+class EventStream(StreamingResponse):
+    """The events from `first` on; a known failure among them is an `error` event with its problem, the last one."""
+
+    def __init__(
+        self,
+        first: _Event,
+        events: Events[_Event],
+        written: Callable[[_Event], tuple[str, str] | None],
+        request: Request,
+        limiter: CapacityLimiter,
+    ) -> None:
+        """`written` gives an event's name and JSON, None for one that is not sent."""
+
+        async def frames() -> AsyncIterator[bytes]:
+            event: _Event | None = first
+            spoken = 0.0
+            try:
+                while event is not None:
+                    named = written(event)
+                    if named is not None or time.monotonic() - spoken > _QUIET_S:
+                        spoken = time.monotonic()
+                        yield format_sse_event(event=named[0], data_str=named[1]) if named else KEEPALIVE_COMMENT
+                    event = await step(events, limiter)
+            except LoccitError as error:
+                yield format_sse_event(event="error", data_str=bytes(problem_of(error, request).body).decode())
+
+        super().__init__(frames(), media_type=MEDIA_TYPE, headers=_HEADERS)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events, and let go of them whatever happens."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await close(self._events)
+
+
+def wanted(request: Request) -> bool:
+    """Whether the client asks for events rather than JSON."""
+    return MEDIA_TYPE in request.headers.get("accept", "").lower()
