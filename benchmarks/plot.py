@@ -1,4 +1,4 @@
-"""Lines on logarithmic axes, as SVG."""
+"""Lines on logarithmic axes, or from 0 to 1, as SVG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INK, _GRID = "#333333", "#dddddd"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A named line through points (x, y), all above 0."""
+    """A named line through points (x, y), all above 0 on logarithmic axes."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -30,6 +30,22 @@ class Panel:
     x_label: str
     y_label: str
     lines: Sequence[Line]
+    from_0_to_1: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """Values from 0 to 1 -> places."""
+
+    start: float
+    """Where 0 stands, in pixels."""
+    end: float
+
+    def place(self, value: float) -> float:
+        return self.start + (self.end - self.start) * value
+
+    def ticks(self) -> list[float]:
+        return [tenth / 10 for tenth in range(0, 11, 2)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +84,9 @@ def draw(panels: Sequence[Panel]) -> str:
 
 def _panel(panel: Panel, left: float) -> Iterator[str]:
     points = [point for line in panel.lines for point in line.points]
-    x_axis = _Axis.over([x for x, _ in points], left + _LEFT, left + _WIDTH - _RIGHT)
-    y_axis = _Axis.over([y for _, y in points], _HEIGHT - _BOTTOM, _TOP)
+    across, up = (left + _LEFT, left + _WIDTH - _RIGHT), (_HEIGHT - _BOTTOM, _TOP)
+    x_axis = _Shares(*across) if panel.from_0_to_1 else _Axis.over([x for x, _ in points], *across)
+    y_axis = _Shares(*up) if panel.from_0_to_1 else _Axis.over([y for _, y in points], *up)
     middle, height = (x_axis.start + x_axis.end) / 2, (y_axis.start + y_axis.end) / 2
     yield _text(middle, 18, panel.title, 'font-weight="bold"')
     yield _text(middle, _HEIGHT - 8, panel.x_label)
@@ -89,7 +106,8 @@ def _panel(panel: Panel, left: float) -> Iterator[str]:
         stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{_DASHES[n % len(_DASHES)]}"'
         yield f'<polyline points="{path}" fill="none" {stroke}/>'
         for (x, y), (given_x, given_y) in zip(places, line.points, strict=True):
-            label = escape(f"{line.name}: {given_x:,.0f}, {float(f'{given_y:.3g}'):,.10g}")
+            shown_x = f"{given_x:.2f}" if panel.from_0_to_1 else f"{given_x:,.0f}"
+            label = escape(f"{line.name}: {shown_x}, {float(f'{given_y:.3g}'):,.10g}")
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{label}</title></circle>'
         y = _TOP + 14 + 15 * n
         yield f'<path d="M{x_axis.start + 10:.1f} {y - 4:.1f}h22" {stroke}/>'

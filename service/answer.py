@@ -1,38 +1,54 @@
-"""Passages -> the sentences of them that answer, quoted and cited.
+"""Passages -> the few sentences of them that answer, in an order to read, without saying the same thing twice.
 
-Extractive only: every word is a paper's own. Status and confidence say how near the best passage is to the question;
-they are not yet a calibrated probability.
+Extractive only: every word is a paper's own. How likely they are to answer is `service.confidence`'s to say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from indexer.papers import Sentence
-from service.cite import Citation
+from indexer.papers import Reference, Sentence
+from indexer.store import StoredPassage
+from indexer.terms import terms
+from service.cite import Citation, cite_sentences
 
 Status = Literal["answered", "partial", "not_found"]
 Kind = Literal["extractive", "generated", "none"]
 Basis = Literal["own", "reported"]
 
-NEAR = 0.5
-"""Cosine similarity of question and best passage from which they count as near,"""
-FAR = 0.3
-"""... and below which as far."""
-MOST = 0.6
-"""Share of the question's terms, by weight, that one of the first passages speaks of, from which it is most of it,"""
-LITTLE = 0.4
-"""... and below which little. Measured on COVID-QA, with and without a question's own paper in the index:
-docs/decisions/0002-ranking.md."""
-
-N_JUDGED = 3
-"""How many of the first passages are looked at for the question's terms."""
-
 MAX_QUOTES = 3
+MAX_SENTENCES = 4
+"""Of all quotes together, those that a quote is understood by not counted."""
 _NEAR_BEST = 0.7
-"""A passage is quoted when its best sentence scores at least this share of the best of all."""
+"""A sentence is quoted when it scores at least this share of the best of all."""
+_SAME = 0.7
+"""Two sentences say the same when they share so much of their terms (Jaccard 1912)."""
+
+_LEANS_BACK = re.compile(
+    r"[*_(\"“]*(?:(?:this|these|those|such|it|its|they|their|he|she|his|her|both|the (?:former|latter)|the same)\b"
+    r"(?! is (?:known|well|likely|clear|possible|important|estimated|unclear|unknown|believed|thought)\b)"
+    r"|(?:however|therefore|thus|hence|moreover|furthermore|consequently|similarly|likewise|conversely|instead"
+    r"|nevertheless|nonetheless|accordingly|additionally|otherwise|also|in addition|in contrast|by contrast"
+    r"|on the other hand|as a result|for (?:example|instance))\b)",
+    re.IGNORECASE,
+)
+"""How a sentence begins that is understood by the one before it."""
+_OWN = re.compile(
+    r"\b(?:we|our|ours)\b|\b(?:this|the (?:present|current)|present|current) "
+    r"(?:study|work|paper|trial|investigation|analysis)\b"
+    r"|\bin this (?:review|article|report)\b",
+    re.IGNORECASE,
+)
+_REPORTED = re.compile(
+    r"\bet al\b|\b(?:previous|prior|earlier|other|recent|several|many|some|numerous) "
+    r"(?:\w+ )?(?:stud(?:y|ies)|works?|reports?|trials?|authors|investigat(?:ors|ions)|researchers|analyses)\b"
+    r"|\b(?:has|have) (?:previously )?been (?:\w+ly )?"
+    r"(?:shown|reported|demonstrated|suggested|described|observed|proposed)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +69,106 @@ class Quote:
     highlights: tuple[Highlight, ...]
     """What in it answers; the rest is there so that it can be understood."""
     basis: Basis
-    """Whether the paper says so itself, or reports it of works that it cites."""
+    """Whether the paper says so itself, or reports it of other works."""
     citation: Citation
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """The best sentence of one passage, by the passage's place in the ranking."""
+class Choice:
+    """Sentences in a row to quote, of one passage."""
 
     hit: int
-    sentence: Sentence
+    """The passage's place in the ranking, from 0."""
+    begin: int
+    """Places among the passage's sentences: `first` to `last` answer, what comes from `begin` on leads up to them."""
+    first: int
+    last: int
     score: float
 
 
-def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The few sentences to quote: the best, and those near it, best first."""
-    order = sorted(candidates, key=lambda each: (-each.score, each.hit))
-    return [each for each in order if each.score >= _NEAR_BEST * order[0].score][:MAX_QUOTES]
+def choose(
+    found: Sequence[StoredPassage], passage_scores: Sequence[float], scores: Sequence[Sequence[float]]
+) -> list[Choice]:
+    """The few sentences that answer best: paper by paper, the paper with the best one first, each in reading order.
+
+    A sentence counts by its own score and its passage's, both 0 to 1. Neighbours become one quote; what says the same
+    as a better one is left out.
+    """
+    order = sorted(
+        (-(own + whole), hit, at)
+        for hit, (whole, of_sentences) in enumerate(zip(passage_scores, scores, strict=True))
+        for at, own in enumerate(of_sentences)
+    )
+    quoted: dict[int, set[int]] = {}
+    said: list[frozenset[str]] = []
+    best: dict[tuple[int, int], float] = {}
+    for negative, hit, at in order:
+        score = -negative
+        if len(said) == MAX_SENTENCES or score < _NEAR_BEST * -order[0][0]:
+            break
+        sentence = found[hit].passage.sentences[at]
+        words = frozenset(terms(_text(found[hit], sentence)))
+        if not words or any(len(words & other) >= _SAME * len(words | other) for other in said):
+            continue
+        trial = quoted | {hit: quoted.get(hit, set()) | {at}}
+        if sum(len(_runs(found[each], places)) for each, places in trial.items()) > MAX_QUOTES:
+            continue
+        quoted = trial
+        said.append(words)
+        best[hit, at] = score
+    choices = [
+        Choice(hit, _beginning(found[hit], first), first, last, max(best[hit, at] for at in range(first, last + 1)))
+        for hit, places in quoted.items()
+        for first, last in _runs(found[hit], places)
+    ]
+    top: dict[str, float] = {}
+    for each in choices:
+        paper_id = found[each.hit].paper.paper_id
+        top[paper_id] = max(each.score, top.get(paper_id, 0.0))
+    return sorted(choices, key=lambda each: _reading_order(found[each.hit], each, top))
 
 
-def judge(similarity: float, coverage: float) -> Status:
-    """Whether passages as near as this, speaking of so much of the question, answer it."""
-    if similarity >= NEAR and coverage >= MOST:
-        return "answered"
-    return "not_found" if similarity < FAR or (similarity < NEAR and coverage < LITTLE) else "partial"
+def quote(n: int, stored: StoredPassage, choice: Choice, references: Mapping[int, Reference]) -> Quote:
+    """The chosen sentences, cited; `references` are the entries that the passage's markers name."""
+    sentences = stored.passage.sentences[choice.begin : choice.last + 1]
+    citation = cite_sentences(stored, references, sentences)
+    answer = Highlight(stored.passage.sentences[choice.first].start - citation.start, len(citation.exact))
+    names_works = any(citation.exact.find(each.marker, answer.start) >= 0 for each in citation.references)
+    return Quote(n, citation.exact, (answer,), basis_of(citation.exact[answer.start :], names_works), citation)
+
+
+def basis_of(text: str, names_works: bool) -> Basis:
+    """Whether a paper says this itself, or reports it of others: by markers in it, and by how it speaks of itself."""
+    if _OWN.search(text):
+        return "own"
+    return "reported" if names_works or _REPORTED.search(text) else "own"
+
+
+def _runs(stored: StoredPassage, places: Set[int]) -> list[tuple[int, int]]:
+    """First and last of the sentences that stand side by side in one paragraph."""
+    runs: list[tuple[int, int]] = []
+    sentences = stored.passage.sentences
+    for at in sorted(places):
+        if runs and runs[-1][1] == at - 1 and sentences[at - 1].paragraph == sentences[at].paragraph:
+            runs[-1] = (runs[-1][0], at)
+        else:
+            runs.append((at, at))
+    return runs
+
+
+def _beginning(stored: StoredPassage, first: int) -> int:
+    """Where to begin so that the sentence can be understood: at the one before, where it leans on that."""
+    sentences = stored.passage.sentences
+    if first and sentences[first - 1].paragraph == sentences[first].paragraph:
+        return first - bool(_LEANS_BACK.match(_text(stored, sentences[first])))
+    return first
+
+
+def _reading_order(stored: StoredPassage, choice: Choice, top: Mapping[str, float]) -> tuple[float, str, int, int]:
+    paper_id = stored.paper.paper_id
+    return -top[paper_id], paper_id, stored.passage.ordinal, choice.first
+
+
+def _text(stored: StoredPassage, sentence: Sentence) -> str:
+    start = stored.passage.start
+    return stored.passage.text[sentence.start - start : sentence.end - start]

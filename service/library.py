@@ -11,12 +11,13 @@ from threading import Lock
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, NotFoundError, SourceError, UsageError
-from indexer.papers import Reference, Sentence
+from indexer.papers import Reference
 from indexer.sources import SourceFile, named_by_path, parse_source, path_ids, read_bytes
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
-from service.answer import N_JUDGED, Basis, Candidate, Highlight, Quote, choose, judge
-from service.cite import Citation, cite, cite_sentences
+from service.answer import Highlight, Quote, choose, quote
+from service.cite import Citation, cite
 from service.claims import Claim
+from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
 from service.generate import CitedPassage
 from service.llm import DEFAULT_PROMPT_TOKENS, ChatModel
 from service.query import MAX_K, Filters, Query
@@ -39,7 +40,7 @@ from service.replies import (
     Waiting,
 )
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
-from service.search import Ranking, Scored, best_sentences, coverage, rank, sentence_scores
+from service.search import Ranking, Scored, best_sentences, rank, sentence_scores
 from service.verify import Source, verify, worst
 from service.writing import Generate, write
 
@@ -179,27 +180,27 @@ class Library:
         with self._reader.snapshot() as snapshot:
             embedder = self._model(snapshot)
             asked = _read(snapshot, query, _DEFAULT_RANKING)
-            page = self._rank(snapshot, embedder, query, asked, k, _DEFAULT_RANKING)
-            found = snapshot.passages([each.row_id for each in page])
+            ranked = self._rank(snapshot, embedder, query, asked, max(k, N_RANKED), _DEFAULT_RANKING)
+            read = snapshot.passages([each.row_id for each in ranked[: max(k, N_READ)]])
+            page, found = ranked[:k], read[:k]
             scores = sentence_scores(page, found)
-            hits = _hits(snapshot, page, found, scores, 0)
-            confidence = max((each.dense for each in page), default=0.0)
-            spoken_of = coverage(asked, found[:N_JUDGED])
-            status = judge(confidence, spoken_of) if hits else "not_found"
-            chosen = choose(_candidates(found, scores)) if status != "not_found" else []
+            probability = _probability(snapshot, asked, ranked[:N_RANKED], read[:N_READ])
+            status = fitted().status(probability)
+            chosen = choose(found, [each.score for each in page], scores) if status != "not_found" else []
             quotes = tuple(
-                _quote(snapshot, n, found[each.hit], each.sentence) for n, each in enumerate(chosen, start=1)
+                quote(n, found[each.hit], each, _references(snapshot, found[each.hit]))
+                for n, each in enumerate(chosen, start=1)
             )
             answer = Answer(
                 question=question,
                 status=status,
-                confidence=round(min(1.0, max(0.0, confidence)), 4),
+                confidence=round(probability, 4),
                 kind="extractive" if quotes else "none",
                 text=" ".join(f"{quote.text} [{quote.n}]" for quote in quotes),
                 model="",
                 note="",
                 quotes=quotes,
-                hits=hits,
+                hits=_hits(snapshot, page, found, scores, 0),
                 expansions=asked.expansions,
                 generation=snapshot.generation,
                 took_ms=_ms_since(began),
@@ -373,21 +374,14 @@ def _scores(scored: Scored) -> Scores:
     )
 
 
-def _candidates(found: Sequence[StoredPassage], scores: Sequence[Sequence[float]]) -> list[Candidate]:
-    """The best sentence of each passage."""
-    candidates: list[Candidate] = []
-    for hit, (stored, of_sentences) in enumerate(zip(found, scores, strict=True)):
-        at = max(range(len(of_sentences)), key=lambda i: (of_sentences[i], -i))
-        candidates.append(Candidate(hit, stored.passage.sentences[at], of_sentences[at]))
-    return candidates
-
-
-def _quote(snapshot: Snapshot, n: int, stored: StoredPassage, sentence: Sentence) -> Quote:
-    start = stored.passage.start
-    text = stored.passage.text[sentence.start - start : sentence.end - start]
-    citation = cite_sentences(stored, _references(snapshot, stored), [sentence])
-    basis: Basis = "reported" if citation.references else "own"
-    return Quote(n, text, (Highlight(0, len(text)),), basis, citation)
+def _probability(
+    snapshot: Snapshot, question: Question, ranked: Sequence[Scored], read: Sequence[StoredPassage]
+) -> float:
+    """That what was found answers; 0 where nothing was."""
+    if not ranked:
+        return 0.0
+    papers = snapshot.papers_of([each.row_id for each in ranked[:N_NAMED]])
+    return fitted().probability(features(question, ranked, papers, read))
 
 
 def _cited_passages(snapshot: Snapshot, found: Sequence[StoredPassage]) -> list[CitedPassage]:

@@ -63,7 +63,7 @@ class Answer:
     question: str
     status: Status
     confidence: float
-    """Cosine similarity of question and best passage, 0 to 1. Not a probability."""
+    """How likely it is that the papers answer, 0 to 1, where half of all questions are answered: docs/confidence.md."""
     kind: Kind
     text: str
     """The quotes, or what a model wrote, each sentence with the numbers of the quotes that bear it out."""

@@ -24,11 +24,9 @@ from indexer.store import (
     Snapshot,
     StoredPassage,
     are_in,
-    pack_words,
     unpack_words,
     word_code,
 )
-from indexer.terms import terms
 from service.reading import Question, Reading, Slot, inverse_document_frequency, phrases
 
 DENSE_WEIGHT = 0.6
@@ -290,16 +288,6 @@ def spoken_of(of_question: Shares, wording: Wording) -> Scores:
             spoken[np.unique(said)] += share
         best = np.maximum(best, spoken)
     return best
-
-
-def coverage(question: Question, passages: Sequence[StoredPassage]) -> float:
-    """The largest share of the question that one of the passages speaks of; 0 to 1.
-
-    A passage speaks of what stands in its words, the headings above it, and its paper's title.
-    """
-    texts = ("\n".join((each.paper.title, *each.passage.section, each.passage.text)) for each in passages)
-    wording = Wording([pack_words(" ".join(terms(text))) for text in texts])
-    return float(spoken_of(shares(question), wording).max(initial=0.0))
 
 
 def best_sentences(stored: StoredPassage, scores: Sequence[float]) -> list[Sentence]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from indexer.build import BuildReport
-    from service.answer import Highlight
+    from service.answer import Highlight, Quote
     from service.chat import Reply
     from service.cite import Citation, CitedReference
     from service.evaluate import Evaluation
@@ -175,7 +175,7 @@ def show_statement(statement: Statement) -> None:
 
 
 def show_answer(answer: Answer, mark: str = "") -> None:
-    """The quotes that answer, then the passages that they stand in, `mark` before the passages' numbers. What a model wrote was shown as it came."""
+    """The quotes, then the passages, `mark` before their numbers. What a model wrote was shown as it came."""
     console = _console()
     _note_expansions(answer.expansions)
     if answer.kind == "generated":
@@ -188,16 +188,35 @@ def show_answer(answer: Answer, mark: str = "") -> None:
     elif answer.status == "partial":
         _print(console, "The papers touch on this. The nearest sentences:", "bold")
     for quote in answer.quotes:
-        number = f"[{quote.n}]"
         console.print()
-        _wrapped(console, _text(f"“{' '.join(clean(quote.text).split())}”"), lead=f"{number:<{_INDENT}}")
-        _wrapped(console, _text(_place_named(quote.citation), style="dim"))
+        _show_quote(console, quote)
     if answer.note:
         note(f"note: {answer.note}")
     if answer.quotes:
         console.print()
         _print(console, "Passages", "bold")
     _show_hits(console, answer.hits, mark)
+
+
+def _show_quote(console: Console, quote: Quote) -> None:
+    """The quote, what leads up to it dim; its place; and whose finding it is, where that is not the paper's own."""
+    lead_up, answer = (" ".join(clean(part).split()) for part in _parted(quote))
+    shown = _text("“").append(f"{lead_up} " if lead_up else "", style="dim").append(f"{answer}”")
+    _wrapped(console, shown, lead=f"{f'[{quote.n}]':<{_INDENT}}")
+    _wrapped(console, _text(_place_named(quote.citation), style="dim"))
+    if quote.basis == "reported":
+        named = ", of:" if quote.citation.references else ""
+        _wrapped(console, _text(f"reported of others{named}", style="dim"))
+        _show_references(console, quote.citation.references[:_MAX_NAMED], style="dim")
+        if (more := len(quote.citation.references) - _MAX_NAMED) > 0:
+            _wrapped(console, _text(f"and {more} more", style="dim"))
+
+
+def _parted(quote: Quote) -> tuple[str, str]:
+    """What leads up to the answer in a quote, and the rest."""
+    first = quote.highlights[0]
+    at = first.start if first.end == len(quote.text) else 0
+    return quote.text[:at], quote.text[at:]
 
 
 def show_hits(reply: SearchReply) -> None:
@@ -285,10 +304,10 @@ def show_passage(reply: PassageReply) -> None:
         _print(console, citation.url, "dim")
 
 
-def _show_references(console: Console, references: Iterable[CitedReference]) -> None:
+def _show_references(console: Console, references: Iterable[CitedReference], style: str = "") -> None:
     for each in references:
         doi = f" https://doi.org/{each.doi}" if each.doi and each.doi not in each.text else ""
-        _wrapped(console, _text(clean(f"{each.marker} {' '.join(each.text.split())}{doi}")))
+        _wrapped(console, _text(clean(f"[{each.number}] {' '.join(each.text.split())}{doi}"), style=style))
 
 
 def show_paper(reply: PaperReply) -> None:

@@ -1,16 +1,19 @@
-"""What tests of everything else use: an embedder without a model, and a citation that says little."""
+"""What tests use in place of the real thing: an embedder without a model, citations and passages that say little."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from indexer.embedding import Encoder, ModelIdentity, PassageText, PassageVectors, Vectors
+from indexer.papers import Passage, Sentence
+from indexer.sentences import split_sentences
+from indexer.store import StoredPaper, StoredPassage
 from service.cite import Citation, Links
 
 _NOWHERE = Citation(
@@ -50,6 +53,47 @@ def _direction(word: str, dim: int) -> np.ndarray:
 def citation(**fields: Any) -> Citation:
     """A citation of these fields; the others are empty."""
     return replace(_NOWHERE, **fields)
+
+
+def stored_passage(
+    text: str, *, start: int = 1000, section: str = "3. Results", paper_id: str = "p", title: str = "Limpets"
+) -> StoredPassage:
+    """A passage of that text, as if it stood at `start` in its paper. `[1,2]` in it is a marker, a blank line ends a
+    paragraph."""
+    spans = [
+        (paragraph, number, span)
+        for paragraph, (first, last) in enumerate(_paragraphs(text), start=1)
+        for number, span in enumerate(split_sentences(text, first, last), start=1)
+    ]
+    passage = Passage(
+        passage_id=f"{paper_id}:{start}",
+        paper_id=paper_id,
+        ordinal=start,
+        start=start,
+        end=start + len(text),
+        text=text,
+        kind="paragraph",
+        role="body",
+        section=(section,),
+        section_number="3",
+        sentences=tuple(Sentence(start + s.start, start + s.end, paragraph, n) for paragraph, n, s in spans),
+        embedded_text=text,
+        n_wordpieces=0,
+        n_tokens=0,
+    )
+    paper = StoredPaper(
+        paper_id, f"{paper_id}.md", "", "0" * 64, title, ("Ada Marsh",), "", "", "", "", "", 2021, "", "", "", 1, {}
+    )
+    at = text.find("[1,2]")
+    return StoredPassage(start, passage, paper, ((start + at, start + at + 5, (1, 2)),) if at >= 0 else ())
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
+    first = 0
+    for gap in re.finditer(r"\n\n", text):
+        yield first, gap.start()
+        first = gap.end()
+    yield first, len(text)
 
 
 class WordEmbedder:

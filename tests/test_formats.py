@@ -59,7 +59,7 @@ def answer(
     quotes: Sequence[Citation], hits: Sequence[Citation] = (), status: Status = "answered", kind: Kind = "extractive"
 ) -> Answer:
     quoted = tuple(Quote(n, each.exact, (), "own", each) for n, each in enumerate(quotes, 1))
-    return Answer("why?", status, 0.6, kind, "Said [1].", "", quoted, search(hits).hits, (), 1, 1.0)
+    return Answer("why?", status, 0.6, kind, "Said [1].", "", "", quoted, search(hits).hits, (), 1, 1.0)
 
 
 def search(hits: Sequence[Citation]) -> SearchReply:

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.papers import Passage, Reference, Sentence
-from indexer.sentences import split_sentences
-from indexer.store import StoredPaper, StoredPassage
+from indexer.papers import Reference
 from indexer.tokens import count_tokens
 from service.generate import CitedPassage, Draft, make_prompt
 from service.generate.match import find, is_substantial
 from service.generate.parse import MAX_UNIT_CHARACTERS, Claim, Marker, Parser
 from service.generate.support import fault
 from service.replies import Statement
+from tests.fakes import stored_passage
 
 QUESTION = "why do limpets lose their grip in warm water?"
 BEFORE = "The foot let go more easily as the pool warmed, and the animals did not recover before the next flood."
@@ -38,31 +37,8 @@ REFERENCES = {n: Reference(str(n), f"Entry {n}.", "", "", 0, 0) for n in (1, 2)}
 
 def source(text: str, *, start: int = 1000, section: str = "3. Results") -> CitedPassage:
     """A passage of that text, as if it stood at `start` in its paper."""
-    sentences = tuple(
-        Sentence(start + span.start, start + span.end, 1, n) for n, span in enumerate(split_sentences(text), start=1)
-    )
-    passage = Passage(
-        passage_id=f"p:{start}",
-        paper_id="p",
-        ordinal=0,
-        start=start,
-        end=start + len(text),
-        text=text,
-        kind="paragraph",
-        role="body",
-        section=(section,),
-        section_number="3",
-        sentences=sentences,
-        embedded_text=text,
-        n_wordpieces=0,
-        n_tokens=0,
-    )
-    paper = StoredPaper(
-        "p", "p.md", "", "0" * 64, "Limpets", ("Ada Marsh",), "", "", "", "", "", 2021, "", "", "", 1, {}
-    )
-    at = text.find("[1,2]")
-    markers = ((start + at, start + at + 5, (1, 2)),) if at >= 0 else ()
-    return CitedPassage(StoredPassage(start, passage, paper, markers), REFERENCES if markers else {})
+    found = stored_passage(text, start=start, section=section)
+    return CitedPassage(found, REFERENCES if found.markers else {})
 
 
 SOURCES = (

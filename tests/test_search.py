@@ -15,7 +15,7 @@ from indexer.config import BuildConfig
 from indexer.papers import Sentence
 from indexer.store import IndexReader, Selection, StoredPassage, pack_words
 from indexer.terms import terms
-from service.reading import Question, Reading, read_question
+from service.reading import Reading, read_question
 from service.search import (
     COVERAGE_WEIGHT,
     DENSE_WEIGHT,
@@ -24,7 +24,6 @@ from service.search import (
     Scored,
     Wording,
     best_sentences,
-    coverage,
     fuse,
     pair_scores,
     rank,
@@ -176,22 +175,4 @@ def test_a_sentence_scores_by_its_cosine_and_its_words(reader: IndexReader) -> N
         pytest.approx([0.65, *[0.25] * (n - 1)]),
         pytest.approx([0.125] * n),
     ]
-    reader.close()
-
-
-def test_coverage_is_the_weight_of_what_is_spoken_of(reader: IndexReader) -> None:
-    with reader.snapshot() as snapshot:
-        found = snapshot.passages_of("PMC7000")
-        n = snapshot.counts()["passages"]
-        everywhere = [p for paper in snapshot.papers() for p in snapshot.passages_of(paper.paper_id)]
-        n_bone = sum("bone" in f"{p.paper.title} {p.passage.section} {p.passage.text}".lower() for p in everywhere)
-        question = read_question(snapshot, "the bone of a penguin, the bone")
-        weights = question.weights
-        assert weights == pytest.approx(
-            {"bone": math.log(1 + (n - n_bone + 0.5) / (n_bone + 0.5)), "penguin": math.log(1 + (n + 0.5) / 0.5)}
-        )
-        bony = [p for p in found if "Bones" in " ".join(p.passage.section)]
-        assert coverage(question, bony) == pytest.approx(weights["bone"] / sum(weights.values()))
-        assert coverage(question, []) == 0.0
-        assert coverage(Question(("of the",), {}, ((),)), bony) == 0.0
     reader.close()

@@ -285,6 +285,16 @@ class Snapshot:
         found = {row.row_id: row for row in self._passages(f"passages.id IN ({marks(row_ids)})", row_ids)}
         return [found[row_id] for row_id in row_ids]
 
+    def papers_of(self, row_ids: Sequence[int]) -> list[str]:
+        """The id of each of these passages' paper."""
+        rows = self._connection.execute(
+            "SELECT passages.id, papers.paper_id FROM passages JOIN papers ON papers.id = passages.paper "
+            f"WHERE passages.id IN ({marks(row_ids)})",
+            row_ids,
+        )
+        papers = dict(rows.fetchall())
+        return [papers[row_id] for row_id in row_ids]
+
     def passage(self, passage_id: str, context: int = 0) -> tuple[list[StoredPassage], int]:
         """A passage with `context` passages of its paper on either side, and its place among them.
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
+from service.answer import Basis
 from service.cite import Citation, doi_url
 from service.formats.entries import Entry, plain, read_entries, sentences
 from service.names import Name
@@ -27,13 +28,13 @@ _MAX_AUTHORS = 6
 
 def answer_page(answer: Answer) -> str:
     """The quotes that answer, numbered; then their places, and the papers. Where none answers, the nearest passages."""
-    parts = [f"**{_said(answer)}**"]
+    parts = [f"**{_escaped(_said(answer))}**"]
     if answer.note:
         parts.append(_escaped(one_line(answer.note)))
     if answer.kind == "generated":
         parts.append(_escaped(one_line(answer.text)))
     if answer.quotes:
-        parts += [f"> [{each.n}] {_escaped(one_line(each.text))}" for each in answer.quotes]
+        parts += [f"> [{each.n}] {_escaped(one_line(each.text))}{_OTHERS[each.basis]}" for each in answer.quotes]
         parts.append("\n".join(line for each in answer.quotes for line in _item(each.n, each.citation)))
         cited = [each.citation for each in answer.quotes]
     else:
@@ -58,7 +59,12 @@ def _page(parts: list[str], cited: Sequence[Citation]) -> str:
     return "\n\n".join((*parts, *papers)) + "\n"
 
 
+_OTHERS: dict[Basis, str] = {"own": "", "reported": " *(reported of others)*"}
+
+
 def _said(answer: Answer) -> str:
+    if answer.kind == "generated":
+        return f"Written by {one_line(answer.model)}. Each quote was found in its source; the wording is the model's."
     if answer.status == "answered":
         return "The papers say:"
     if answer.status == "partial":

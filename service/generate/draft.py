@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from indexer.papers import Span
-from service.answer import Basis, Highlight, Quote
+from service.answer import Highlight, Quote, basis_of
 from service.cite import cite_sentences
 from service.generate.match import find, is_substantial
 from service.generate.parse import Claim, Marker, Parser
@@ -159,7 +159,7 @@ class Draft:
         source = self._sources[place.source]
         sentences = source.stored.passage.sentences[place.first : place.last + 1]
         citation = cite_sentences(source.stored, source.references, sentences)
-        basis: Basis = "reported" if citation.references else "own"
+        basis = basis_of(citation.exact, bool(citation.references))
         return self._marked(Quote(n, citation.exact, (), basis, citation), place)
 
     def _marked(self, quote: Quote, place: _Place) -> Quote:
