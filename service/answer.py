@@ -1,4 +1,4 @@
-"""Passages -> the few sentences of them that answer, in an order to read, without saying the same thing twice.
+"""Passages -> the few sentences of them that answer, the best first, without saying the same thing twice.
 
 Extractive only: every word is a paper's own. How likely they are to answer is `service.confidence`'s to say.
 """
@@ -22,7 +22,7 @@ Basis = Literal["own", "reported"]
 MAX_QUOTES = 3
 MAX_SENTENCES = 4
 """Of all quotes together, those that a quote is understood by not counted."""
-_NEAR_BEST = 0.7
+_NEAR_BEST = 0.8
 """A sentence is quoted when it scores at least this share of the best of all."""
 _SAME = 0.7
 """Two sentences say the same when they share so much of their terms (Jaccard 1912)."""
@@ -89,7 +89,7 @@ class Choice:
 def choose(
     found: Sequence[StoredPassage], passage_scores: Sequence[float], scores: Sequence[Sequence[float]]
 ) -> list[Choice]:
-    """The few sentences that answer best: paper by paper, the paper with the best one first, each in reading order.
+    """The few sentences that answer best: the best first, those of one paper together.
 
     A sentence counts by its own score and its passage's, both 0 to 1. Neighbours become one quote; what says the same
     as a better one is left out.
@@ -125,7 +125,7 @@ def choose(
     for each in choices:
         paper_id = found[each.hit].paper.paper_id
         top[paper_id] = max(each.score, top.get(paper_id, 0.0))
-    return sorted(choices, key=lambda each: _reading_order(found[each.hit], each, top))
+    return sorted(choices, key=lambda each: _order(found[each.hit], each, top))
 
 
 def quote(n: int, stored: StoredPassage, choice: Choice, references: Mapping[int, Reference]) -> Quote:
@@ -164,9 +164,9 @@ def _beginning(stored: StoredPassage, first: int) -> int:
     return first
 
 
-def _reading_order(stored: StoredPassage, choice: Choice, top: Mapping[str, float]) -> tuple[float, str, int, int]:
+def _order(stored: StoredPassage, choice: Choice, top: Mapping[str, float]) -> tuple[float, str, float, int, int]:
     paper_id = stored.paper.paper_id
-    return -top[paper_id], paper_id, stored.passage.ordinal, choice.first
+    return -top[paper_id], paper_id, -choice.score, stored.passage.ordinal, choice.first
 
 
 def _text(stored: StoredPassage, sentence: Sentence) -> str:

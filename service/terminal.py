@@ -205,8 +205,7 @@ def _show_quote(console: Console, quote: Quote) -> None:
     _wrapped(console, shown, lead=f"{f'[{quote.n}]':<{_INDENT}}")
     _wrapped(console, _text(_place_named(quote.citation), style="dim"))
     if quote.basis == "reported":
-        named = ", of:" if quote.citation.references else ""
-        _wrapped(console, _text(f"reported of others{named}", style="dim"))
+        _wrapped(console, _text("reported of others" + (":" if quote.citation.references else ""), style="dim"))
         _show_references(console, quote.citation.references[:_MAX_NAMED], style="dim")
         if (more := len(quote.citation.references) - _MAX_NAMED) > 0:
             _wrapped(console, _text(f"and {more} more", style="dim"))
@@ -419,7 +418,7 @@ def _passage_text(console: Console, text: str, highlights: Sequence[Highlight]) 
 
 def _place_named(citation: Citation) -> str:
     numbers = ", ".join(map(str, citation.sentences))
-    sentence = f", sentence {numbers}" if numbers else ""
+    sentence = f", sentence{'s' * (len(citation.sentences) > 1)} {numbers}" if numbers else ""
     return clean(f"{citation.label or citation.paper_id}{sentence} ({_span(citation)})")
 
 

@@ -24,12 +24,12 @@ def texts(found: list[StoredPassage], whole: list[float], scores: list[list[floa
     return [quote(n, found[each.hit], each, {}).text for n, each in enumerate(choose(found, whole, scores), start=1)]
 
 
-def test_the_best_sentences_are_quoted_paper_by_paper_in_reading_order() -> None:
-    scores = [[0.8, 0.1, 0.1], [0.1, 0.1, 0.7], [0.75, 0.1, 0.1]]
+def test_the_best_sentence_comes_first_and_those_of_one_paper_stand_together() -> None:
+    scores = [[0.8, 0.1, 0.1], [0.1, 0.1, 0.75], [0.7, 0.1, 0.1]]
     found = [GRIP, LICHEN, TIDE]
     assert texts(found, [0.5, 0.5, 0.5], scores) == [
-        "The tide turned at noon.",  # of the paper with the best sentence, which stands before it
         "Grip fell by half in warm water.",
+        "The tide turned at noon.",  # of the same paper, before a better one of another
         "Marble is softer than granite.",
     ]
 

@@ -78,9 +78,12 @@ def test_ask_quotes_verbatim(client: TestClient) -> None:
     assert (reply["question"], reply["status"], reply["kind"]) == (QUESTION, "answered", "extractive")
     assert first["text"] == LIMPETS[place["start"] : place["end"]]
     assert first["text"].startswith("Grip fell by half")
-    assert first["text"].endswith("[1,2].")
+    assert first["text"].endswith(
+        "stiffness [1,2]. Limpets that were shaded by weed kept three quarters of their grip."
+    )
     assert reply["text"].startswith(f"{first['text']} [1]")
-    assert (place["paragraph"], place["sentences"]) == (2, [1])
+    assert (place["paragraph"], place["sentences"]) == (2, [1, 2])
+    assert (first["basis"], [each["number"] for each in place["references"]]) == ("reported", ["1", "2"])
 
 
 @pytest.mark.parametrize(
@@ -528,7 +531,9 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
     assert request["examples"][0] == {"query": "how do AGEs affect bone quality?", "k": 5}
     assert list(operation["responses"]["422"]["content"]) == ["application/problem+json"]
     for path in ("/v1/search", "/v1/ask"):
-        assert list(schema["paths"][path]["post"]["responses"]["200"]["content"]) == ["application/json", *MEDIA_TYPES]
+        events = ["text/event-stream"] if path == "/v1/ask" else []
+        given = schema["paths"][path]["post"]["responses"]["200"]["content"]
+        assert list(given) == ["application/json", *MEDIA_TYPES, *events]
         assert schema["paths"][path]["post"].get("parameters") is None
     assert {"SearchReply", "Hit", "Citation", "Answer"} <= schema["components"]["schemas"].keys()
     assert "HTTPValidationError" not in schema["components"]["schemas"]

@@ -59,7 +59,20 @@ def answer(
     quotes: Sequence[Citation], hits: Sequence[Citation] = (), status: Status = "answered", kind: Kind = "extractive"
 ) -> Answer:
     quoted = tuple(Quote(n, each.exact, (), "own", each) for n, each in enumerate(quotes, 1))
-    return Answer("why?", status, 0.6, kind, "Said [1].", "", "", quoted, search(hits).hits, (), 1, 1.0)
+    return Answer(
+        "why?",
+        status,
+        0.6,
+        kind,
+        "Said [1].",
+        "a model" if kind == "generated" else "",
+        "",
+        quoted,
+        search(hits).hits,
+        (),
+        1,
+        1.0,
+    )
 
 
 def search(hits: Sequence[Citation]) -> SearchReply:
@@ -190,7 +203,10 @@ def test_a_search_as_markdown() -> None:
         ),
         (answer([], [], "not_found", "none"), "**These papers do not seem to say.**\n"),
         (answer([KETTLES], [], "partial"), "**The papers touch on this. The nearest sentences:**\n\n> [1] Vinegar.\n"),
-        (answer([KETTLES], [], kind="generated"), "**The papers say:**\n\nSaid \\[1\\].\n\n> [1] Vinegar.\n"),
+        (
+            answer([KETTLES], [], kind="generated"),
+            "**Written by a model. Each quote was found in its source; the wording is the model's.**\n\nSaid \\[1\\].",
+        ),
         (search([]), "**No passage fits.**\n"),
     ],
 )
