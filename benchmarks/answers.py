@@ -46,14 +46,9 @@ class Tally:
     def report(self) -> dict[str, float]:
         """Means over the questions."""
         n = self.n_questions
-        return {
-            "questions": n,
-            "gold answer quoted": round(self.n_quoted / n, 3),
-            "refused": round(self.n_refused / n, 3),
-            "evidence F1, sentences": round(sum(self.f1) / n, 3),
-            "quotes": round(self.n_quotes / n, 2),
-            "characters": round(self.n_characters / n),
-        }
+        gold = {"gold answer quoted": self.n_quoted / n, "evidence F1": sum(self.f1) / n} if self.f1 else {}
+        means = {"refused": self.n_refused / n, "quotes": self.n_quotes / n, "characters": self.n_characters / n}
+        return {"questions": n} | {name: round(value, 3) for name, value in (gold | means).items()}
 
 
 class Sources:

@@ -22,7 +22,7 @@ Basis = Literal["own", "reported"]
 MAX_QUOTES = 3
 MAX_SENTENCES = 4
 """Of all quotes together, those that a quote is understood by not counted."""
-_NEAR_BEST = 0.8
+_NEAR_BEST = 0.7
 """A sentence is quoted when it scores at least this share of the best of all."""
 _SAME = 0.7
 """Two sentences say the same when they share so much of their terms (Jaccard 1912)."""
