@@ -674,7 +674,7 @@ def test_the_command(loccit: Callable[..., Run], edited: Path) -> None:
     answer = json.loads((edited / "answer.json").read_text(encoding="utf-8"))
     first = answer["quotes"][0]["citation"]
     run = loccit("verify", "answer.json")
-    place = f"{first['label']}, sentences 1, 2 (limpets.md:{first['start']}-{first['end']})"
+    place = f"{first['label']}, sentences 1, 2, 3 (limpets.md:{first['start']}-{first['end']})"
     assert (run.code, run.out.splitlines()[0], run.err) == (0, f"ok              {place}", "")
     paper = edited / "data" / "limpets.md"
     paper.write_text(LIMPETS.replace("The foot let go", "A paragraph.\n\nThe foot let go"), encoding="utf-8")

@@ -1,0 +1,155 @@
+"""Commands about the index itself: index, papers, remove, info, eval."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from indexer.errors import UsageError
+from service import terminal
+from service.cli.opening import embedder_of, omitted_bodies, opened, settings_of
+from service.cli.options import Index, Json, Rerank, utf8
+
+EXIT_FAILED_FILES = 1
+_SWITCH_INTERVAL = 0.0005
+"""Seconds: the encoder's threads need the interpreter for a moment every few milliseconds, and should not wait."""
+
+
+def index_command(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Markdown files, or folders of them (default: data)."),
+    ] = None,
+    index: Index = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the index anew, also with another model or size.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Take out papers whose file is gone from PATH.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Embedding model: a folder or hub name (default: all-MiniLM-L6-v2, bundled)."
+        ),
+    ] = None,
+    max_wordpieces: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Aim for passages of at most N of the model's tokens (default: 128)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the index up to date with Markdown papers. Only what changed is embedded."""
+    settings = settings_of(index=index, model=model, max_wordpieces=max_wordpieces)
+    from indexer.build import build
+    from indexer.config import BuildConfig
+    from indexer.sources import find_sources
+
+    config = BuildConfig(model=settings.model, max_wordpieces=settings.max_wordpieces)
+    given = paths or [Path("data")]
+    with terminal.working("loading the model"):
+        n_files = len(find_sources(given))  # a path that is not there shows before the model is loaded
+        embedder = embedder_of(settings, config.model)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    with terminal.BuildProgress() as progress:
+        report = build(given, settings.index, embedder, config, rebuild=rebuild, prune=prune, progress=progress)
+    if as_json:
+        terminal.put_json(report)
+    else:
+        with opened(settings) if report.without_body else nullcontext() as library:
+            bodies = omitted_bodies(library, report.without_body) if library is not None else {}
+        terminal.show_report(report, str(settings.index), bodies)
+    if report.failed:
+        terminal.complain(f"{len(report.failed)} of {n_files} files failed; the others are in the index")
+        raise typer.Exit(EXIT_FAILED_FILES)
+
+
+def papers(index: Index = None, as_json: Json = False) -> None:
+    """List the papers in the index."""
+    from service.replies import PaperList
+
+    with opened(settings_of(index=index)) as library:
+        page = library.papers()
+        found = list(page.papers)
+        while page.next_cursor:
+            page = library.papers(cursor=page.next_cursor)
+            found += page.papers
+    listed = PaperList(tuple(found), page.total, None)
+    if as_json:
+        terminal.put_json(listed)
+    else:
+        terminal.show_papers(listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What `remove` did."""
+
+    removed: tuple[str, ...]
+    generation: int
+
+
+def remove(
+    paper_ids: Annotated[
+        list[str], typer.Argument(metavar="PAPER_ID...", parser=utf8, help="As `loccit papers` lists them.")
+    ],
+    index: Index = None,
+    as_json: Json = False,
+) -> None:
+    """Take papers out of the index. All of those named or none; their files stay as they are."""
+    settings = settings_of(index=index)
+    from indexer.store import IndexWriter
+
+    named = tuple(dict.fromkeys(paper_ids))
+    with IndexWriter(settings.index, None) as writer:
+        for paper_id in named:
+            writer.remove(paper_id)
+        done = Removal(named, writer.commit())
+    if as_json:
+        terminal.put_json(done)
+    else:
+        typer.echo(f"removed {', '.join(terminal.clean(name) for name in named)} (generation {done.generation})")
+
+
+def info(index: Index = None, as_json: Json = False) -> None:
+    """Say what the index holds, and which model it was made with."""
+    with opened(settings_of(index=index)) as library:
+        facts = library.info()
+    if as_json:
+        terminal.put_json(facts)
+    else:
+        terminal.show_info(facts)
+
+
+def eval_command(
+    sets: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Question sets: questions.jsonl, or queries.jsonl and qrels."),
+    ],
+    index: Index = None,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Also without each part of the ranking.")] = False,
+    run: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rankings to FILE, as a TREC run.")] = None,
+    rerank: Rerank = None,
+    as_json: Json = False,
+) -> None:
+    """Score the index on question sets whose answers are known. The index must hold their papers."""
+    settings = settings_of(index=index, rerank=rerank)
+    from service.evaluate import Evaluations, evaluate, load_questions
+
+    if run is not None and len(sets) > 1:
+        raise UsageError(f"--run takes the rankings of one question set, and {len(sets)} are named")
+    loaded = [load_questions(folder) for folder in sets]
+    lines: list[str] = []
+    with opened(settings, settings.rerank) as library, terminal.working("asking"):
+        done = [
+            each for questions in loaded for each in evaluate(library, questions, ablate=ablate, on_run=lines.append)
+        ]
+    if run is not None:
+        run.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    if as_json:
+        terminal.put_json(Evaluations(tuple(done)))
+    else:
+        terminal.show_evaluations(done)

@@ -1,0 +1,71 @@
+"""The command that serves."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from indexer.errors import UsageError
+from service import terminal
+from service.cli.opening import chat_model_of, keep_numpy_to_one_thread, opened, settings_of
+from service.cli.options import Index, LlmModel, LlmUrl, Rerank
+
+if TYPE_CHECKING:
+    from service.config import Settings
+
+
+def serve(
+    index: Index = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 for a free one (default: 8000).")] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many processes answer, each with the index in memory.")
+    ] = 1,
+    rerank: Rerank = None,
+    llm_url: LlmUrl = None,
+    llm_model: LlmModel = None,
+) -> None:
+    """Serve the index over HTTP until stopped with Ctrl-C."""
+    settings = settings_of(index=index, host=host, port=port, rerank=rerank, llm_url=llm_url, llm_model=llm_model)
+    keep_numpy_to_one_thread()
+    from service import api
+    from service.workers import Workers
+
+    if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
+        raise UsageError("this system cannot share a port between processes: leave out --workers")
+    with (
+        opened(settings, settings.rerank, chat_model_of(settings)) as library,
+        _bound(settings, workers) as listener,
+    ):
+        with terminal.working("loading the model"):
+            library.warm()
+        shared = settings.model_copy(update={"port": listener.getsockname()[1]})
+        with Workers(workers - 1, partial(_serve_shared, shared)):
+            terminal.note(f"serving {settings.index} at {api.url(listener)} (OpenAPI: /openapi.json); Ctrl-C stops")
+            api.serve(library, listener)
+
+
+def _bound(settings: Settings, workers: int) -> socket.socket:
+    from service import api
+
+    if workers == 1:
+        return api.bind(settings.host, settings.port)
+    # Bound alone first: a shared port would be shared with any other server as well.
+    with api.bind(settings.host, settings.port) as alone:
+        port = alone.getsockname()[1]
+    return api.bind(settings.host, port, shared=True)
+
+
+def _serve_shared(settings: Settings) -> None:
+    """Another process of `serve`."""
+    from service import api
+
+    with (
+        opened(settings, settings.rerank, chat_model_of(settings)) as library,
+        api.bind(settings.host, settings.port, shared=True) as listener,
+    ):
+        library.warm()
+        api.serve(library, listener)
