@@ -268,8 +268,8 @@ def test_refs(piped: Piped) -> None:
 
 @pytest.mark.model
 def test_cite(piped: Piped, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = LIMPETS.index("Grip fell by half")
-    place = f"Marsh et al. 2021, §3.2 Grip and Temperature, ¶2 (limpets.md:{start}-{LIMPETS.index('degrees.', start) + 8})\n"
+    start, end = LIMPETS.index("Grip fell by half"), LIMPETS.index("\n\n## 4. Acknow")
+    place = f"Marsh et al. 2021, §3.2 Grip and Temperature, ¶2 (limpets.md:{start}-{end})\n"
     assert piped([QUESTION, ":cite 1"]).out.endswith(place)
     assert piped([QUESTION, ":cite 1 text"]).out.endswith(place)
 

@@ -120,8 +120,8 @@ def test_ask_for_people(loccit: Loccit, built: Path) -> None:
     assert "\x1b" not in run.out
     assert " ".join(quoted.split()).startswith(
         "[1] “Grip fell by half when the water warmed from twelve to twenty degrees Celsius, because the mucus film "
-        "lost its stiffness [1,2]. Limpets that were shaded by weed kept three quarters of their grip. No animal of any "
-        "size held on above twenty-eight degrees.” "
+        "lost its stiffness [1,2]. Limpets that were shaded by weed kept three quarters of their grip. No animal of "
+        "any size held on above twenty-eight degrees.” "
         f"Marsh et al. 2021, §3.2 Grip and Temperature, ¶2, sentences 1, 2, 3 (limpets.md:{start}-{end}) "
         "reported of others: [1] Quill A, Tern B. The adhesion of limpets, measured at last. J Shore Life. "
     )
