@@ -25,7 +25,9 @@ from indexer.store import IndexWriter
 from service.cli import app
 from service.library import Library
 from service.replies import Highlight
-from service.terminal import _console, _passage_text, clean
+from service.terminal import clean
+from service.terminal.answers import passage_text
+from service.terminal.lines import console_of
 from tests.conftest import Run
 from tests.corpus import KETTLES, LIMPETS
 
@@ -671,18 +673,18 @@ def test_best_sentences_are_bold_on_a_terminal(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    shown = _passage_text(_console(), "One. Two.\nThree.", marks)
+    shown = passage_text(console_of(), "One. Two.\nThree.", marks)
     assert (shown.plain, [(span.start, span.end, span.style) for span in shown.spans]) == (
         "One. Two. Three.",
         [(0, 4, "bold"), (10, 16, "bold")],
     )
     monkeypatch.delenv("FORCE_COLOR")
-    assert _passage_text(_console(), "One. Two.\nThree.", marks).plain == "»One.« Two. »Three.«"
+    assert passage_text(console_of(), "One. Two.\nThree.", marks).plain == "»One.« Two. »Three.«"
 
 
 def test_lists_and_tables_keep_their_lines() -> None:
     text = "Text that\ngoes on.\n\n- one\n- two\n| a | b |\n|---|---|\n\n1. first\r\nand more"
-    assert _passage_text(_console(), text, ()).plain == (
+    assert passage_text(console_of(), text, ()).plain == (
         "Text that goes on.\n\n- one\n- two\n| a | b |\n|---|---|\n\n1. first  and more"
     )
 

@@ -1,0 +1,35 @@
+"""What a person reads in a terminal: answers, passages, papers, and how a build went.
+
+Results go to stdout, everything else to stderr. What papers say is cleaned of control characters before it is printed;
+`put_json` is exact. Knows nothing of commands and settings. rich is imported with the first line that it prints.
+"""
+
+from service.printable import clean
+from service.terminal.answers import PASSAGE_MARK, show_answer, show_hits, show_statement, show_verdicts
+from service.terminal.building import BuildProgress, note_bodies, show_report
+from service.terminal.conversation import show_reply
+from service.terminal.lines import complain, note, put_json, put_text, working
+from service.terminal.papers import show_evaluations, show_info, show_paper, show_papers, show_passage
+
+__all__ = [
+    "PASSAGE_MARK",
+    "BuildProgress",
+    "clean",
+    "complain",
+    "note",
+    "note_bodies",
+    "put_json",
+    "put_text",
+    "show_answer",
+    "show_evaluations",
+    "show_hits",
+    "show_info",
+    "show_paper",
+    "show_papers",
+    "show_passage",
+    "show_reply",
+    "show_report",
+    "show_statement",
+    "show_verdicts",
+    "working",
+]

@@ -1,0 +1,110 @@
+"""Lines on a terminal: printed, wrapped, aligned. Knows nothing of what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from service.printable import clean
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from rich.console import Console
+    from rich.text import Text
+
+_MAX_WIDTH = 100
+"""Columns; longer lines are hard to read."""
+
+
+MAX_NAMED = 5
+"""How many papers or files of one kind a summary names; `--json` has them all."""
+
+
+INDENT = 4
+
+
+_JSON_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def put_text(text: str) -> None:
+    """What is to be kept in a file, on stdout: UTF-8 with its own line ends, whatever the terminal's are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def put_json(value: DataclassInstance, *, compact: bool = False) -> None:
+    """A reply as JSON on stdout, exact, on one line if `compact`. What could steer a terminal is escaped."""
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(asdict(value), ensure_ascii=ascii_only, indent=None if compact else 2)
+    sys.stdout.write(_JSON_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    sys.stdout.flush()  # a reader that has gone away shows here, not when the interpreter ends
+
+
+def complain(message: str) -> None:
+    """One line on stderr: what went wrong, and the next step."""
+    print_line(console_of(stderr=True), f"loccit: {' '.join(clean(message).split())}")
+
+
+def note(message: str) -> None:
+    """A line on stderr beside the result."""
+    print_line(console_of(stderr=True), clean(message))
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on stderr that it takes a moment, as long as it does; on a terminal only."""
+    console = console_of(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+def styled(content: str, style: str = "") -> Text:
+    """Text for rich, nothing in it read as mark-up."""
+    from rich.text import Text
+
+    return Text(content, style)
+
+
+def console_of(*, stderr: bool = False) -> Console:
+    """A console on stdout or stderr, as wide as is good to read."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console.width = min(console.width, _MAX_WIDTH)
+    return console
+
+
+def print_line(console: Console, line: str, style: str = "") -> None:
+    """One line, never broken: paths, ids and links stay whole."""
+    console.print(styled(clean(line), style=style), soft_wrap=True)
+
+
+def print_wrapped(console: Console, text: Text, *, indent: int = INDENT, lead: str = "") -> None:
+    """The text in lines that fit the terminal, indented; `lead` stands in the first line's margin."""
+    for line in text.wrap(console, max(console.width - indent, 20)):
+        line.rstrip()
+        console.print(styled(f"{lead:<{indent}}" if line else lead.rstrip()).append_text(line), soft_wrap=True)
+        lead = ""
+
+
+def print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """Names and values, aligned."""
+    listed = list(rows)
+    width = max(len(name) for name, _ in listed) + 2
+    for name, value in listed:
+        console.print(styled(f"{name:<{width}}", style="dim").append(clean(value), style="not dim"), soft_wrap=True)
+
+
+def first_of(names: Sequence[str]) -> list[str]:
+    """The first few, and how many more there are."""
+    more = len(names) - MAX_NAMED
+    return [*names[:MAX_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
