@@ -25,7 +25,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from indexer.embedding import available_cpus
 from indexer.errors import LoccitError
 from service import sse
-from service.claims import MAX_CLAIMS, read_claims
 from service.config import version
 from service.formats import MEDIA_TYPES, render
 from service.library import DEFAULT_ASK_K, MAX_CONTEXT, Library
@@ -50,6 +49,7 @@ from service.replies import (
     VerifyReply,
     Waiting,
 )
+from service.verify import MAX_CLAIMS, read_claims
 
 MAX_BODY_BYTES = 4_000_000
 """A reply of 200 hits, sent back to be verified, has half a megabyte; characters that are escaped (`\\u4e00`) take six

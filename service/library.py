@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
-from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, NotFoundError, SourceError, UsageError
+from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, UsageError
 from indexer.papers import Reference
-from indexer.sources import SourceFile, named_by_path, parse_source, path_ids, read_bytes
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import Highlight, Quote, choose, quote
 from service.cite import Citation, cite
-from service.claims import Claim
 from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
 from service.generate import CitedPassage
 from service.llm import DEFAULT_PROMPT_TOKENS, ChatModel
@@ -35,13 +33,12 @@ from service.replies import (
     SearchReply,
     SectionView,
     Statement,
-    Verdict,
     VerifyReply,
     Waiting,
 )
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
 from service.search import Ranking, Scored, best_sentences, rank, sentence_scores
-from service.verify import Source, verify, worst
+from service.verify import Claim, Sources, verdict, worst
 from service.writing import Generate, write
 
 DEFAULT_ASK_K = 8
@@ -215,9 +212,9 @@ class Library:
         if not cited:
             raise UsageError("there is no citation to verify")
         with self._reader.snapshot() as snapshot:
-            sources: dict[str, Source | SourceError] = {}
+            sources: Sources = {}
             claims = [Claim(each.exact, each) if isinstance(each, Citation) else each for each in cited]
-            verdicts = tuple(_verdict(snapshot, Claim(each.text, each.citation), sources) for each in claims)
+            verdicts = tuple(verdict(snapshot, Claim(each.text, each.citation), sources) for each in claims)
         return VerifyReply(worst(verdicts), verdicts)
 
     def passage(self, passage_id: str, *, context: int = 0) -> PassageReply:
@@ -393,44 +390,6 @@ def _references(snapshot: Snapshot, stored: StoredPassage) -> dict[int, Referenc
     """The reference entries that the passage's markers name."""
     numbers = sorted({number for _, _, named in stored.markers for number in named})
     return snapshot.references(stored.paper.paper_id, numbers) if numbers else {}
-
-
-def _verdict(snapshot: Snapshot, claim: Claim, sources: dict[str, Source | SourceError]) -> Verdict:
-    """The verdict on a claim. `sources`: what was read so far, by paper id."""
-    citation, reason = claim.citation, ""
-    for stored in _cited_papers(snapshot, citation):
-        if stored.paper_id not in sources:
-            sources[stored.paper_id] = _source(snapshot, stored)
-        source = sources[stored.paper_id]
-        if isinstance(source, Source):
-            return verify(claim, source)
-        reason = reason or str(source)
-    unknown = f"no paper {citation.paper_id!r} in this index: index its file with `loccit index PATH...`"
-    return Verdict("source_missing", reason or unknown, citation, None, None)
-
-
-def _cited_papers(snapshot: Snapshot, citation: Citation) -> Iterator[StoredPaper]:
-    """The paper of that id, then those whose file had the cited bytes: a paper may go by another id now."""
-    with suppress(NotFoundError):
-        yield snapshot.paper(citation.paper_id)
-    yield from snapshot.papers_holding(citation.source_sha256, citation.source)
-
-
-def _source(snapshot: Snapshot, stored: StoredPaper) -> Source | SourceError:
-    """The paper as its file reads now, by the id that it goes by in the index; else why it cannot be read."""
-    path = Path(stored.origin)
-    try:
-        if not path.exists():
-            return SourceError(f"{path} is gone: put it back, or run `loccit index PATH...` where the file stands now")
-        if not path.is_file():
-            return SourceError(f"{path} is not a file any more: put the paper back, and verify again")
-        paper = parse_source(SourceFile(path, stored.source), read_bytes(path))
-    except (OSError, SourceError) as error:
-        return SourceError(f"{path}: {error}")
-    if named_by_path(paper, path) and stored.paper_id in path_ids(path):
-        paper = replace(paper, paper_id=stored.paper_id)
-    indexed = snapshot.passages_of(stored.paper_id) if paper.sha256 != stored.sha256 else []
-    return Source(paper, stored.sha256, [each for one in indexed for each in one.passage.sentences])
 
 
 def _view(snapshot: Snapshot, stored: StoredPassage) -> PassageView:

@@ -26,11 +26,10 @@ from indexer.papers import Paper
 from indexer.sources import MAX_BYTES
 from indexer.store import IndexReader, IndexWriter
 from service.cite import Citation, cite_sentences, cite_span, sentences_in
-from service.claims import MAX_CLAIMS, Claim, read_claims
 from service.library import Library
 from service.query import Query
 from service.replies import Verdict
-from service.verify import Source, verify
+from service.verify import MAX_CLAIMS, Claim, Source, read_claims, verify
 from tests.conftest import Run
 from tests.corpus import KETTLES, LIMPETS
 from tests.fakes import WordEmbedder, citation
@@ -455,7 +454,7 @@ def test_a_citation_names_no_file(shelf: Shelf, tmp_path: Path, monkeypatch: pyt
     secret.write_text("The password is limpet.\n", encoding="utf-8")
     (shelf.papers / "link.md").symlink_to(secret)
     read: list[Path] = []
-    monkeypatch.setattr("service.library.read_bytes", lambda path: read.append(path) or path.read_bytes())
+    monkeypatch.setattr("service.verify.sources.read_bytes", lambda path: read.append(path) or path.read_bytes())
     for source in (str(secret), "../secret.md", "link.md"):
         for paper_id in ("PMC9000001", str(secret), "../secret", "link"):
             forged = citation(paper_id=paper_id, source=source, start=0, end=8, exact="The pass")

@@ -249,7 +249,7 @@ def verify(
 ) -> None:
     """Check citations against the papers' files. One that is not as cited gives exit code 1."""
     settings = settings_of(index=index)
-    from service.claims import read_claims
+    from service.verify import read_claims
 
     claims = read_claims(_json(file))
     with opened(settings) as library, terminal.working("reading"):

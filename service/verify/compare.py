@@ -20,8 +20,8 @@ from typing import get_args
 
 from indexer.papers import CONTENT_KINDS, Paper, Sentence, Span
 from service.cite import Citation, cite_span, sentences_in
-from service.claims import Claim
 from service.replies import Verdict, VerdictStatus
+from service.verify.claims import Claim
 
 MIN_ALIKE = 0.5
 """Similarity from which a place is named as what a changed text has become. Of 486 sentences and runs of four that are

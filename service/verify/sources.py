@@ -1,0 +1,57 @@
+"""The files of the papers that citations name, as they read now. Only the index's papers are ever read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from indexer.errors import NotFoundError, SourceError
+from indexer.sources import SourceFile, named_by_path, parse_source, path_ids, read_bytes
+from indexer.store import Snapshot, StoredPaper
+from service.cite import Citation
+from service.replies import Verdict
+from service.verify.claims import Claim
+from service.verify.compare import Source, verify
+
+Sources = dict[str, Source | SourceError]
+"""What was read so far, or why it could not be, by paper id."""
+
+
+def verdict(snapshot: Snapshot, claim: Claim, sources: Sources) -> Verdict:
+    """The verdict on a claim. `sources`: what was read so far, by paper id."""
+    citation, reason = claim.citation, ""
+    for stored in _cited_papers(snapshot, citation):
+        if stored.paper_id not in sources:
+            sources[stored.paper_id] = _source(snapshot, stored)
+        source = sources[stored.paper_id]
+        if isinstance(source, Source):
+            return verify(claim, source)
+        reason = reason or str(source)
+    unknown = f"no paper {citation.paper_id!r} in this index: index its file with `loccit index PATH...`"
+    return Verdict("source_missing", reason or unknown, citation, None, None)
+
+
+def _cited_papers(snapshot: Snapshot, citation: Citation) -> Iterator[StoredPaper]:
+    """The paper of that id, then those whose file had the cited bytes: a paper may go by another id now."""
+    with suppress(NotFoundError):
+        yield snapshot.paper(citation.paper_id)
+    yield from snapshot.papers_holding(citation.source_sha256, citation.source)
+
+
+def _source(snapshot: Snapshot, stored: StoredPaper) -> Source | SourceError:
+    """The paper as its file reads now, by the id that it goes by in the index; else why it cannot be read."""
+    path = Path(stored.origin)
+    try:
+        if not path.exists():
+            return SourceError(f"{path} is gone: put it back, or run `loccit index PATH...` where the file stands now")
+        if not path.is_file():
+            return SourceError(f"{path} is not a file any more: put the paper back, and verify again")
+        paper = parse_source(SourceFile(path, stored.source), read_bytes(path))
+    except (OSError, SourceError) as error:
+        return SourceError(f"{path}: {error}")
+    if named_by_path(paper, path) and stored.paper_id in path_ids(path):
+        paper = replace(paper, paper_id=stored.paper_id)
+    indexed = snapshot.passages_of(stored.paper_id) if paper.sha256 != stored.sha256 else []
+    return Source(paper, stored.sha256, [each for one in indexed for each in one.passage.sentences])
