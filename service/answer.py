@@ -46,9 +46,11 @@ _REPORTED = re.compile(
     r"\bet al\b|\b(?:previous|prior|earlier|other|recent|several|many|some|numerous) "
     r"(?:\w+ )?(?:stud(?:y|ies)|works?|reports?|trials?|authors|investigat(?:ors|ions)|researchers|analyses)\b"
     r"|\b(?:has|have) (?:previously )?been (?:\w+ly )?"
-    r"(?:shown|reported|demonstrated|suggested|described|observed|proposed)\b",
+    r"(?:shown|reported|demonstrated|suggested|described|observed|proposed)\b"
+    r"|\[\d{1,3}(?:\s?[,–-]\s?\d{1,3})*\]|\((?-i:[A-Z])[\w’-]+(?: (?:and|&) [\w’-]+)?,? (?:19|20)\d\d[a-z]?\b",
     re.IGNORECASE,
 )
+"""How a paper speaks of others, or cites them where its reference list is not in the file: `[9]`, `(Quill, 1999)`."""
 
 
 @dataclass(frozen=True, slots=True)

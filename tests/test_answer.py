@@ -87,6 +87,9 @@ def test_what_leans_back(sentence: str, leans: bool) -> None:
         ("Quill et al. saw grip fall.", "reported"),
         ("Several previous studies saw grip fall.", "reported"),
         ("It has been widely reported that grip falls.", "reported"),
+        ("Grip falls [9] [10].", "reported"),
+        ("Grip falls (Quill and Tern, 1999b; Brack 2007).", "reported"),
+        ("Grip fell (in 2007) by 3 [N/cm].", "own"),
         ("Our limpets have been shown to the public.", "own"),
     ],
 )
