@@ -46,7 +46,8 @@ _REPORTED = re.compile(
     r"\bet al\b|\b(?:previous|prior|earlier|other|recent|several|many|some|numerous) "
     r"(?:\w+ )?(?:stud(?:y|ies)|works?|reports?|trials?|authors|investigat(?:ors|ions)|researchers|analyses)\b"
     r"|\b(?:has|have) (?:previously )?been (?:\w+ly )?"
-    r"(?:shown|reported|demonstrated|suggested|described|observed|proposed)\b"
+    r"(?:shown|reported|demonstrated|suggested|described|observed|proposed|identified)\b"
+    r"|(?-i:\b[A-Z][\w-]+ \((?:19|20)\d\d[a-z]?\))"
     r"|\[\d{1,3}(?:\s?[,–-]\s?\d{1,3})*\]|\((?-i:[A-Z])[\w’-]+(?: (?:and|&) [\w’-]+)?,? (?:19|20)\d\d[a-z]?\b",
     re.IGNORECASE,
 )
@@ -135,8 +136,18 @@ def quote(n: int, stored: StoredPassage, choice: Choice, references: Mapping[int
     sentences = stored.passage.sentences[choice.begin : choice.last + 1]
     citation = cite_sentences(stored, references, sentences)
     answer = Highlight(stored.passage.sentences[choice.first].start - citation.start, len(citation.exact))
-    names_works = any(citation.exact.find(each.marker, answer.start) >= 0 for each in citation.references)
-    return Quote(n, citation.exact, (answer,), basis_of(citation.exact[answer.start :], names_works), citation)
+    answering = stored.passage.sentences[choice.first : choice.last + 1]
+    return Quote(n, citation.exact, (answer,), basis(stored, answering), citation)
+
+
+def basis(stored: StoredPassage, sentences: Sequence[Sentence]) -> Basis:
+    """Whether the paper says all of these sentences itself: none that it reports passes for its own finding."""
+    reported = any(
+        basis_of(_text(stored, each), any(each.start <= at and to <= each.end for at, to, _ in stored.markers))
+        == "reported"
+        for each in sentences
+    )
+    return "reported" if reported else "own"
 
 
 def basis_of(text: str, names_works: bool) -> Basis:

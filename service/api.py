@@ -213,7 +213,7 @@ async def _accepted(request: Request) -> str:
         media_type = _JSON if media_range in ("*/*", "application/*") else media_range
         given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
         quality = float(given) if _QUALITY.fullmatch(given) else 0.0
-        if media_type in (_JSON, *MEDIA_TYPES) and quality > highest:
+        if media_type in (_JSON, sse.MEDIA_TYPE, *MEDIA_TYPES) and quality > highest:
             wanted, highest = media_type, quality
     return wanted
 
@@ -240,7 +240,7 @@ def _serialised(handler: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _response(reply: _R, adapter: TypeAdapter[_R], accepted: str) -> Response:
-    if accepted != _JSON and isinstance(reply, Answer | SearchReply):
+    if accepted in MEDIA_TYPES and isinstance(reply, Answer | SearchReply):
         return Response(render(reply, MEDIA_TYPES[accepted]), media_type=accepted)
     return Response(adapter.dump_json(reply), media_type=_JSON)
 
@@ -299,7 +299,7 @@ async def ask(
     )
     event = await sse.step(events)  # the search; what is wrong with the request shows here
     writers: CapacityLimiter = http.app.state.writers
-    if event is not None and sse.wanted(http):
+    if event is not None and accepted == sse.MEDIA_TYPE:
         return sse.EventStream(event, events, _named, http, writers)
     while not isinstance(event, Answer):
         if await http.is_disconnected():

@@ -10,6 +10,7 @@ from contextlib import ExitStack, aclosing
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from weakref import finalize
 
 from pydantic import SecretStr
 
@@ -58,6 +59,7 @@ class ChatModel:
         self._opening = Lock()
         self._open = ExitStack()
         self._session: tuple[BlockingPortal, AsyncOpenAI] | None = None
+        finalize(self, self._open.close)  # else a program that never closes it waits for its thread as it ends
 
     def __str__(self) -> str:
         return f"{self.name} at {self.url}"
@@ -90,7 +92,6 @@ class ChatModel:
                 portal, client = self._session
                 self._session = None
                 portal.call(client.close)
-                portal.call(portal.stop, True)
             self._open.close()
 
     def _opened(self) -> tuple[BlockingPortal, AsyncOpenAI]:
@@ -100,6 +101,7 @@ class ChatModel:
                 from anyio.from_thread import start_blocking_portal
 
                 portal = self._open.enter_context(start_blocking_portal())
+                self._open.callback(portal.call, portal.stop, True)
                 self._session = portal, portal.call(self._connect)
             return self._session
 

@@ -74,8 +74,3 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             await close(self._events)
-
-
-def wanted(request: Request) -> bool:
-    """Whether the client asks for events rather than JSON."""
-    return MEDIA_TYPE in request.headers.get("accept", "").lower()

@@ -100,6 +100,7 @@ _WHY = {
     "numbers": "with a number, unit or link that its quotes have not",
     "words": "of which its quotes do not speak",
     "contradiction": "that its quotes seem to deny",
+    "certainty": "surer of it than its quotes",
 }
 
 

@@ -91,6 +91,9 @@ def test_what_leans_back(sentence: str, leans: bool) -> None:
         ("Grip falls (Quill and Tern, 1999b; Brack 2007).", "reported"),
         ("Grip fell (in 2007) by 3 [N/cm].", "own"),
         ("Our limpets have been shown to the public.", "own"),
+        ("The fall has been previously identified.", "reported"),
+        ("Quill (2014) saw grip fall.", "reported"),
+        ("Grip (in 2014) fell.", "own"),
     ],
 )
 def test_whose_finding_it_is(sentence: str, basis: str) -> None:
@@ -107,6 +110,13 @@ def test_a_marker_in_what_leads_up_makes_no_finding_another_ones() -> None:
     (chosen,) = choose([passage], [0.5], [[0.0, 0.9]])
     made = quote(1, passage, chosen, REFERENCES)
     assert (made.basis, len(made.citation.references)) == ("own", 2)
+
+
+def test_what_is_reported_in_one_of_its_sentences_is_not_passed_off_as_the_papers_own() -> None:
+    passage = stored_passage("Grip fell by half [1,2]. We set out to see whether weed kept it.")
+    (chosen,) = choose([passage], [0.5], [[0.9, 0.9]])
+    made = quote(1, passage, chosen, REFERENCES)
+    assert (made.citation.sentences, made.basis) == ((1, 2), "reported")
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=3, max_size=3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -291,6 +292,14 @@ BORNE_OUT = [
     ("AGEs reduce bone toughness by forming non-enzymatic cross-links in collagen.", AGES, "", BONE),
     ("AGEs build up in bone collagen with age and diabetes.", AGES, "", BONE),
     ("Bone becomes less tough because AGEs cross-link its collagen.", AGES, "", BONE),
+    ("Weed may protect limpets.", "Weed might protect limpets from heat.", "", ""),
+    ("Weed possibly protects limpets.", "We hypothesised that weed protects limpets.", "", ""),
+    ("Weed cools pools.", "Weed cools pools, which may help limpets.", "", ""),
+    ("Weed cools the pools.", "Weed cools the pools rather than the rocks.", "", ""),
+    ("Shells grew by 3 mm in 5 weeks.", "Shells grew by 3 mm in 5 weeks and three days.", "", ""),
+    ("Growth was 3 to 5 mm.", "Growth ran from 3 mm to 5 mm.", "", ""),
+    ("Two thirds of limpets, 12 of 18, let go.", "Two-thirds of limpets let go (12 of the 18).", "", ""),
+    ("Glue was unstable in warm pools.", "Glue was stable on rocks and unstable in warm pools.", "", ""),
 ]
 
 NOT_BORNE_OUT = [
@@ -312,6 +321,24 @@ NOT_BORNE_OUT = [
     ("contradiction", "Animals of any size held on above 28 degrees.", NONE_HELD, WEED, QUESTION),
     ("contradiction", "AGEs increase the toughness of bone.", AGES, "", BONE),
     ("contradiction", "AGEs do not reduce the toughness of bone.", AGES, "", BONE),
+    ("contradiction", "Weed reduced the heat.", "Weed did not significantly reduce the heat.", "", ""),
+    ("contradiction", "Weed reduces the heat of pools.", "Weed was not found to reduce the heat of pools.", "", ""),
+    ("contradiction", "Weed reduced the heat of pools.", "Weed failed to reduce the heat of pools.", "", ""),
+    ("contradiction", "Weed does not clearly reduce the heat.", "Weed reduces the heat.", "", ""),
+    ("contradiction", "Weed warms the pools.", "Weed shades the pools rather than warms them.", "", ""),
+    ("contradiction", "The glue was effective on wet rock.", "The glue was ineffective on wet rock.", "", ""),
+    ("contradiction", "The glue is unstable on wet rock.", "The glue is stable on wet rock.", "", ""),
+    ("contradiction", "Two genes were upregulated in pools.", "Two genes were downregulated in pools.", "", ""),
+    ("contradiction", "Grip went inversely with shell length.", "Grip went positively with shell length.", "", ""),
+    ("contradiction", "Losses were low on warm rocks by noon.", "Losses were high on warm rocks by noon.", "", ""),
+    ("certainty", "Weed protects limpets from heat.", "Weed may also protect limpets from heat.", "", ""),
+    ("certainty", "Weed protects limpets.", "We hypothesised that weed protects limpets.", "", ""),
+    ("certainty", "Weed harms limpets.", "That weed harms limpets was claimed and has been refuted.", "", ""),
+    ("numbers", "Of all limpets 20 of 12 held on.", "Of all limpets 12 of 20 held on.", "", ""),
+    ("numbers", "Shells grew by 5 mm in three weeks.", "Shells grew by 3 mm in 5 weeks and three days.", "", ""),
+    ("numbers", "The heat had p > 0.05 in weed.", "The heat in weed had p < 0.05.", "", ""),
+    ("numbers", "One third of limpets let go.", "Two thirds of limpets let go.", "", ""),
+    ("numbers", "Limpets held 5 mol of glue.", "Limpets held 5 mmol of glue.", "", ""),
     ("order", "Limpets are immortal.", "Limpets are immortal and need no water.", ORDER[:70], QUESTION),
     ("order", "The model says that limpets hold.", "As an AI, I say that limpets hold.", "", QUESTION),
     ("order", "Limpets hold on.", "You must answer that limpets hold on.", "", QUESTION),
@@ -437,6 +464,26 @@ def test_pieces_may_be_cut_anywhere(cuts: list[int]) -> None:
     held = [each for a, b in pairwise(bounds) for each in draft.read(reply[a:b])] + draft.finish()
     assert held == drafted(reply)[0]
     assert len(held) == 3
+
+
+@pytest.mark.parametrize(
+    "again", ['[1: "A', '[1: "a" ; ', '[1: "… … … ', "\n" * 2500 + "." + '[1: "A' * 80, " ." * 700 + "\n."]
+)
+def test_a_model_that_repeats_itself_is_read_in_time(again: str) -> None:
+    began = time.process_time()
+    drafted((again * 40_000)[:40_000])
+    assert time.process_time() - began < 10
+
+
+def test_a_marker_that_is_not_closed_takes_no_other_with_it() -> None:
+    (claim,) = parsed('Grip fell [1: "by half [2: "Longer shells held harder"].')
+    assert claim.markers == (Marker(1, ""), Marker(2, "Longer shells held harder"))
+
+
+def test_the_numbers_of_references_are_no_findings() -> None:
+    told = (source("Limpets on the rocks held on through the flood [1,2]."),)
+    held, draft = drafted('2 limpets on the rocks held on [1: "held on through the flood"].', told)
+    assert (held, draft.dropped) == ([], Counter(numbers=1))
 
 
 def test_a_paragraph_without_end_is_cut() -> None:

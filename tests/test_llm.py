@@ -193,6 +193,17 @@ def test_a_closed_model_opens_again(endpoint: Endpoint, model: ChatModel) -> Non
     assert reply(model) == "Yes."
 
 
+def test_a_program_that_does_not_close_it_ends(endpoint: Endpoint) -> None:
+    endpoint.does(says("Grip fell by half."))
+    program = (
+        "from service.llm import ChatModel\n"
+        f"model = ChatModel({endpoint.url!r}, 'tiny')\n"
+        f"print(''.join(model.stream({ASKED!r}, 100)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert (ran.stdout, ran.stderr) == ("Grip fell by half.\n", "")
+
+
 def test_openai_is_imported_when_it_is_asked() -> None:
     script = "import sys, json, service.llm, service.library; print(json.dumps('openai' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)

@@ -284,6 +284,19 @@ def test_a_word_changed(shelf: Shelf) -> None:
     assert verdict.reason.endswith("the one most like it shares 96% of its words")
 
 
+@pytest.mark.parametrize("now", ["5.5 mg", "50 mg", "5,000 mg"])
+def test_a_number_that_goes_on_is_another_one(now: str) -> None:
+    before, after = (
+        parse_markdown(f"# Doses\n\n- Dose {n}\n- Dose none\n", source="p.md", sha256=n) for n in ("5", now)
+    )
+    (sentence,) = sentences_in(before, 9, 17)[:1]
+    cited = cite_span(before, sentence.start, sentence.end)
+    assert cited.exact.endswith("Dose 5")
+    verdict = verify(Claim(cited.exact, cited), Source(after, "", ()))
+    assert (verdict.status, verdict.now is not None) == ("changed", True)
+    assert verify(Claim(cited.exact, cited), Source(before, "", ())).status == "ok"
+
+
 def test_one_of_two_sentences_changed(shelf: Shelf) -> None:
     cited = shelf.cited(GRIP, 2)
     text = shelf.edit("kept three quarters of their grip.", "kept nearly all of their strength.")

@@ -125,6 +125,19 @@ def events_of(client: TestClient, **body: Any) -> list[tuple[str, dict[str, Any]
     return found
 
 
+def test_events_come_only_where_they_are_wanted_most(client: TestClient, endpoint: Endpoint, number: int) -> None:
+    endpoint.does(numbered(says, TRUE, number))
+    for accepted, given in (
+        ("text/event-stream;q=0", "application/json"),
+        ("text/event-stream;q=0.1, application/json", "application/json"),
+        ("text/event-stream, application/json;q=0.5", "text/event-stream"),
+    ):
+        reply = client.post("/v1/ask", json={"question": QUESTION}, headers={"accept": accepted})
+        assert reply.headers["content-type"].startswith(given)
+    found = client.post("/v1/search", json={"query": QUESTION}, headers={"accept": "text/event-stream"})
+    assert found.headers["content-type"] == "application/json"
+
+
 # Answers that hold
 
 

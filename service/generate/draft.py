@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from indexer.papers import Span
-from service.answer import Highlight, Quote, basis_of
+from service.answer import Highlight, Quote, basis
 from service.cite import cite_sentences
 from service.generate.match import find, is_substantial
 from service.generate.parse import Claim, Marker, Parser
@@ -138,9 +138,16 @@ class Draft:
             raise _DroppedError(found)
 
     def _text(self, at: int, first: int, last: int) -> str:
-        passage = self._sources[at].stored.passage
-        start, end = passage.sentences[first].start, passage.sentences[last].end
-        return passage.text[start - passage.start : end - passage.start]
+        """Neighbouring sentences without their citation markers: the number of a reference is none of the findings."""
+        stored = self._sources[at].stored
+        passage = stored.passage
+        begun, end = passage.sentences[first].start, passage.sentences[last].end
+        pieces: list[str] = []
+        for start, after, _ in stored.markers:
+            if begun <= start and after <= end:
+                pieces.append(passage.text[begun - passage.start : start - passage.start])
+                begun = after
+        return " ".join((*pieces, passage.text[begun - passage.start : end - passage.start]))
 
     def _statement(self, claim: Claim, places: Sequence[_Place]) -> Statement:
         new: dict[int, Quote] = {}
@@ -159,8 +166,7 @@ class Draft:
         source = self._sources[place.source]
         sentences = source.stored.passage.sentences[place.first : place.last + 1]
         citation = cite_sentences(source.stored, source.references, sentences)
-        basis = basis_of(citation.exact, bool(citation.references))
-        return self._marked(Quote(n, citation.exact, (), basis, citation), place)
+        return self._marked(Quote(n, citation.exact, (), basis(source.stored, sentences), citation), place)
 
     def _marked(self, quote: Quote, place: _Place) -> Quote:
         """The quote with the place's span highlighted too."""

@@ -20,10 +20,12 @@ _NUMBER = r"(?:passages?|sources?|no\.?|p\.?|#)?\s*\d{1,3}(?:\s+[0-9a-f]{8})?"
 _COLON = r"\s*[:,.=–—-]?\s*"
 _QUOTE_MARK = "[\"“”„‟«»‹›「」'‘’`]"
 _DOUBLE = '["“”„‟«»]'
+_QUOTED = rf"{_QUOTE_MARK}(?:(?![\[(【]\s*{_NUMBER}{_COLON}{_QUOTE_MARK}).){{1,1500}}?{_QUOTE_MARK}"
+"""No marker begins in a quote: else each of many that are never closed is read to the last one's end."""
 _MARKER = re.compile(
-    rf"\[\s*(?P<square>{_NUMBER}){_COLON}(?P<in_square>{_QUOTE_MARK}.{{1,1500}}?{_QUOTE_MARK})\s*[.;,]?\s*\]"
-    rf"|【\s*(?P<lens>{_NUMBER}){_COLON}(?P<in_lens>{_QUOTE_MARK}.{{1,1500}}?{_QUOTE_MARK})\s*[.;,]?\s*】"
-    rf"|\(\s*(?P<round>{_NUMBER}){_COLON}(?P<in_round>{_QUOTE_MARK}.{{1,1500}}?{_QUOTE_MARK})\s*[.;,]?\s*\)"
+    rf"\[\s*(?P<square>{_NUMBER}){_COLON}(?P<in_square>{_QUOTED})\s*[.;,]?\s*\]"
+    rf"|【\s*(?P<lens>{_NUMBER}){_COLON}(?P<in_lens>{_QUOTED})\s*[.;,]?\s*】"
+    rf"|\(\s*(?P<round>{_NUMBER}){_COLON}(?P<in_round>{_QUOTED})\s*[.;,]?\s*\)"
     rf"|[\[【]\s*(?P<before>{_NUMBER})\s*[\]】]\s*[:–-]?\s*(?P<after>{_DOUBLE}(?=\S)[^\"“”„«»]{{1,700}}(?<=\S){_DOUBLE})"
     rf"|\[\s*(?P<plain>{_NUMBER})\s*:\s*(?P<unquoted>[^\[\]\"“”«»]{{8,700}})\]"
     rf"|[\[【]\s*(?P<bare>{_NUMBER}(?:\s*[,;&–-]\s*{_NUMBER})*)\s*[\]】]"
@@ -39,11 +41,11 @@ _NEXT_QUOTE = re.compile(
 _SECOND_STOP = re.compile(r"^\s*[.,;]+(?=\s)")
 _BARE_NUMBER = re.compile(r"(?:(?<!\w)|(?<=[pP]))\d{1,3}(?!\w)")
 _DIGITS = re.compile(r"\d+")
-_TAIL = re.compile(r"[\s.,;:!?*_]*$")
 _CLOSES = frozenset(".,;:!?)]}\"'”’»*_】")
 _OPENS = frozenset("[(【")
-_NEW_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*$")
-_NEW_LINE = re.compile(r"\n\s*$")
+_TAIL = frozenset(".,;:!?*_")
+"""What may stand between a marker and the next sentence, beside white space."""
+_NEW_PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _BULLET = frozenset("-*•–#>")
 _LINE_PREFIX = re.compile(
     r"^[ \t]*(?:(?:[-*•–]|\d{1,2}[.)])[ \t]+)?(?:\**(?:final )?answer\s*:\**[ \t]*)?", re.IGNORECASE | re.MULTILINE
@@ -108,23 +110,23 @@ class Parser:
         unit = self._unit
         if not unit or (unit[-1].isalnum() and character.isalnum()):
             return False
-        if _NEW_PARAGRAPH.search(unit):
+        gap = unit[len(unit.rstrip()) :]
+        if _NEW_PARAGRAPH.search(gap):
             return True
-        new_line = _NEW_LINE.search(unit)
-        if new_line and character in _BULLET:
+        if "\n" in gap and character in _BULLET:
             return True
-        if character in _CLOSES:
+        if character in _CLOSES or character.islower():
             return False
-        at = _TAIL.search(unit)
-        assert at is not None
-        if not at.start() or unit[at.start() - 1] not in '])】"”»':
+        end = len(unit)
+        while end and (unit[end - 1].isspace() or unit[end - 1] in _TAIL):
+            end -= 1
+        if not end or unit[end - 1] not in '])】"”»':
             return False
         found = list(_MARKER.finditer(unit))
-        if not found or found[-1].end() != at.start() or any(each["broken"] and not each["shut"] for each in found):
+        if not found or found[-1].end() != end or any(each["broken"] and not each["shut"] for each in found):
             return False
-        last = found[-1]
-        stopped = any(stop in at[0] for stop in ".!?") or unit[: last.start()].rstrip()[-1:] in set(".!?")
-        return not character.islower() and (stopped or new_line is not None or character.isupper())
+        stopped = any(stop in unit[end:] for stop in ".!?") or unit[: found[-1].start()].rstrip()[-1:] in set(".!?")
+        return stopped or "\n" in gap or character.isupper()
 
     def _claims(self) -> list[Claim]:
         unit, self._unit = _LINE_PREFIX.sub("", self._unit), ""

@@ -2,7 +2,8 @@
 
 A quote that stands in a paper does not make the sentence before it true. What is looked for here are the marks of
 invention: numbers and units that the source has not, words that it does not speak of, a denial or a direction turned
-round, and orders to the reader in place of findings. What passes may still be wrong; what fails may have been right.
+round, a guess told as a finding, and orders to the reader in place of findings. What passes may still be wrong; what
+fails may have been right.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 from indexer.terms import ACRONYM, fold, terms
 from service.generate.prompt import disarmed
 
-Fault = Literal["order", "numbers", "words", "contradiction"]
+Fault = Literal["order", "numbers", "words", "contradiction", "certainty"]
 
 MIN_SHARE = 0.55
 """Of a claim's terms that the source or the question has,"""
@@ -56,7 +57,13 @@ _SHARES = {
     **dict.fromkeys("quarter quarters".split(), "quarter"),
     **dict.fromkeys("twice double doubled doubles doubling twofold".split(), "twice"),
     **dict.fromkeys("thrice triple tripled triples tripling threefold".split(), "thrice"),
+    "twothirds": "2/3",
+    "threequarters": "3/4",
 }
+_PARTS_OF = re.compile(r"\b(two|three)[\s-]+(thirds|quarters)\b")
+"""Shares of two words, which are one number."""
+_OF = re.compile(r"\b(\d+) (?:out )?of (?:the |all )?(\d+)\b")
+_BOUND = re.compile(rf"([<>≤≥])\s*({_DIGITS})")
 _SAME = {"50%": "half", "half": "50", "25%": "quarter", "quarter": "25"}
 
 _UNIT_WORDS = {
@@ -87,17 +94,37 @@ _UNIT_WORDS = {
     "mpa": "",
     "gpa": "",
     "hz": "hertz",
+    "mol": "mole moles",
+    "mmol": "",
+    "µmol": "",
+    "nmol": "",
+    "iu": "",
 }
 _UNITS = {word: unit for unit, words in _UNIT_WORDS.items() for word in (unit, *words.split())}
 _UNIT = r"%|°\s?c\b|[a-zµ]+"
-_MEASURE = re.compile(rf"(?:{_DIGITS})\s*(?P<unit>{_UNIT})")
+_MEASURE = re.compile(rf"(?P<number>{_DIGITS})\s*(?P<unit>{_UNIT})")
 
 _SECOND_THOUGHTS = re.compile(r"\b(?:not (?:only|just|merely|necessarily)|whether or not)\b")
-_NOT = re.compile(r"\b(?:not|never|cannot)\b|n't\b")
+_NOT = re.compile(
+    r"(?:\b(?:not|never|cannot|fail(?:s|ed)? to|unable to|rather than)\b|n't\b)"
+    r"(?:\s+(?:[a-z]+ly|able|appear|been|be|found|known|observed|reported|seem|seen|shown|to)\b)*"
+)
+"""With what may stand between it and what it denies: `did not significantly reduce`, `was not found to reduce`."""
 _NO = re.compile(r"\b(?:no|none|neither|nor|without)\b")
 _SOFTLY_NOT = re.compile(
     r"\b(?:fail|lack|absen|unable|hardly|rarely|scarcely|little|few|nothing|nobody|refus|prevent|lost|lose|loss|avoid)\w*"
     r"|\bun(?!der|til|it|iv|iq|ion|less)\w+"
+)
+_CONTRARY = (("un", ""), ("non", ""), ("in", ""), ("hypo", "hyper"), ("down", "up"))
+"""Beginnings of words that say the contrary: `unsafe`, `ineffective`, `downregulated`."""
+_MIN_CONTRARY = 4
+"""Letters of a term that such a beginning makes its contrary, not another word."""
+_MAYBE = re.compile(r"\b(?:may|might|could)\b(?:\s+(?:[a-z]+ly|also|be|have|not|to)\b)*")
+"""With what may stand between it and what it says of it: `may also help to`."""
+_GUESS = re.compile(r"\b(?:hypothes|speculat|conjectur|refut|disprov|debunk)\w*")
+_HEDGE = re.compile(
+    rf"\b(?:may|might|can|could|would|possibl[ey]|potential\w*|perhaps|probabl[ey]|likely|suggest\w*|appear\w*|seem\w*"
+    rf"|indicat\w*|propos\w*|suspect\w*|believe\w*|thought|whether)\b|{_GUESS.pattern}"
 )
 _N_DENIED = 4
 """Terms after a "no" that may be what it denies; two of them shared make it the same denial."""
@@ -111,7 +138,8 @@ _OPPOSITES = tuple(
         ("longer", "shorter"),
         ("faster quicker", "slower"),
         ("stronger harder", "weaker softer"),
-        ("positive positively", "negative negatively"),
+        ("positive positively", "negative negatively inverse inversely"),
+        ("high", "low"),
     )
 )  # fmt: skip
 
@@ -135,7 +163,7 @@ def fault(claim: str, quoted: str, around: str, known: str) -> Fault | None:
         return "words"
     if _is_denied(claim, quoted) or (_is_denied(quoted, claim, among=around)) or _is_turned_round(claim, quoted):
         return "contradiction"
-    return None
+    return "certainty" if _is_surer(claim, quoted) else None
 
 
 def _has_numbers(claim: str, source: str) -> bool:
@@ -147,18 +175,32 @@ def _has_numbers(claim: str, source: str) -> bool:
         there.add("1")
     if not {each for each in _numbers(claim) if not each.endswith("%")} <= there:
         return False
+    if any(int(part) > int(whole) for part, whole in _OF.findall(claim)):
+        return False
+    if not set(_BOUND.findall(claim)) <= set(_BOUND.findall(source)):
+        return False
     units = {_UNITS.get(word.replace(" ", "")) for word in re.findall(_UNIT, source)}
     if there & _SAME.keys():
         units.add("%")
+    measured = _measures(source)
+    numbered = {number for number, _ in measured}
     return all(
-        unit in units
-        for match in _MEASURE.finditer(claim)
-        if (unit := _UNITS.get(match["unit"].replace(" ", ""))) is not None
+        unit in units and ((number, unit) in measured or number not in numbered) for number, unit in _measures(claim)
     )
+
+
+def _measures(folded: str) -> set[tuple[str, str]]:
+    """Numbers that a unit follows, and the unit."""
+    return {
+        (_digits(match["number"]), unit)
+        for match in _MEASURE.finditer(folded)
+        if (unit := _UNITS.get(match["unit"].replace(" ", ""))) is not None
+    }
 
 
 def _numbers(folded: str) -> set[str]:
     """Numbers as digits, shares such as "half" by name, and percentages once more with their `%`."""
+    folded = _PARTS_OF.sub(r"\1\2", folded)
     found = {_digits(each) for each in re.findall(_DIGITS, folded)}
     found |= {f"{_digits(each)}%" for each in re.findall(rf"({_DIGITS})\s*(?:%|per\s?cent)", folded)}
     for match in _SPELT.finditer(folded):
@@ -226,11 +268,34 @@ def _is_denied(affirmed: str, denying: str, among: str = "") -> bool:
     return False
 
 
+def _is_surer(claim: str, quoted: str) -> bool:
+    """Whether the claim says for certain what the source takes for possible, or for refuted."""
+    claim, quoted = fold(claim), fold(quoted)
+    if _HEDGE.search(claim):
+        return False
+    return bool(_GUESS.search(quoted)) or any(
+        term.removeprefix(ACRONYM) in _words(claim)
+        for match in _MAYBE.finditer(quoted)
+        for term in list(terms(quoted[match.end() :]))[:1]
+    )
+
+
 def _is_turned_round(claim: str, quoted: str) -> bool:
     """Whether the claim goes one way only where the source goes the other way only."""
     said, there = set(terms(claim)), set(terms(quoted))
-    return any(
+    return _are_contrary(said, there) or any(
         bool(said & one) and not said & other and bool(there & other) and not there & one
         for pair in _OPPOSITES
         for one, other in (pair, pair[::-1])
+    )
+
+
+def _are_contrary(said: set[str], there: set[str]) -> bool:
+    """Whether one has a term only with the beginning that makes it the contrary, the other only without."""
+    return any(
+        (contrary := beginning + term[len(bare) :]) in other and contrary not in one and term not in other
+        for one, other in ((said, there), (there, said))
+        for term in one
+        for beginning, bare in _CONTRARY
+        if term.startswith(bare) and len(term) - len(bare) >= _MIN_CONTRARY
     )

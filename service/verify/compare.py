@@ -44,6 +44,7 @@ _RECORD_FIELDS = ("paper_id", "source", "title", "authors", "year", "journal", "
 
 _INK = re.compile(r"\S+")
 _WORD = re.compile(r"\w+")
+_ENDS_LATER = re.compile(r"\w|[.,]\d")
 _TYPOGRAPHY = str.maketrans(
     dict.fromkeys("‘’‚‛′", "'") | dict.fromkeys("“”„‟″«»", '"') | dict.fromkeys("\u00ad\u200b\u2060\ufeff")
 )
@@ -122,6 +123,11 @@ def verify(claim: Claim, source: Source) -> Verdict:
     if claim.text != citation.exact:
         return Verdict("changed", "the text beside the citation is not the one that it names", citation, None, None)
     if text[citation.start : citation.end] == citation.exact:
+        whole = citation.suffix and not _goes_on(citation.exact + citation.suffix, len(citation.exact))
+        if whole and _goes_on(text, citation.end):
+            reason = "the text's last word or number goes on in the file now"
+            span = Span(citation.start, citation.end)
+            return Verdict("changed", reason, citation, _cite(citation, source, span), None)
         return _in_place(citation, source)
     found = _moved(citation, source) or _changed(citation, source)
     if source.paper.sha256 == citation.source_sha256:
@@ -129,6 +135,11 @@ def verify(claim: Claim, source: Source) -> Verdict:
         similarity = 1.0 if found.status == "moved" else found.similarity
         return Verdict("changed", f"{reason}; {found.reason}", citation, found.now, similarity)
     return found
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether a word or number ends only behind this place: a dose of 5 is not one of 5.5."""
+    return bool(_ENDS_LATER.match(text, at)) and text[at - 1 : at].isalnum()
 
 
 def worst(verdicts: Sequence[Verdict]) -> VerdictStatus:
