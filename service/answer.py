@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from indexer.papers import Reference, Sentence
+from indexer.papers import Passage, Reference, Sentence
 from indexer.store import StoredPassage
 from indexer.terms import terms
 from service.cite import Citation, cite_sentences
+from service.orders import gives_orders
 
 Status = Literal["answered", "partial", "not_found"]
 Kind = Literal["extractive", "generated", "none"]
@@ -52,6 +53,10 @@ _REPORTED = re.compile(
     re.IGNORECASE,
 )
 """How a paper speaks of others, or cites them where its reference list is not in the file: `[9]`, `(Quill, 1999)`."""
+
+
+_TABLE_HEADER = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\||$)|<t[hr]\b", re.MULTILINE | re.IGNORECASE)
+"""The line below a Markdown table's header row; or HTML's first row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def choose(
     """The few sentences that answer best: the best first, those of one paper together.
 
     A sentence counts by its own score and its passage's, both 0 to 1. Neighbours become one quote; what says the same
-    as a better one is left out.
+    as a better one is left out, and so is what tells a model what to answer.
     """
     order = sorted(
         (-(own + whole), hit, at)
@@ -109,9 +114,14 @@ def choose(
         score = -negative
         if len(said) == MAX_SENTENCES or score < _NEAR_BEST * -order[0][0]:
             break
-        sentence = found[hit].passage.sentences[at]
-        words = frozenset(terms(_text(found[hit], sentence)))
-        if not words or any(len(words & other) >= _SAME * len(words | other) for other in said):
+        text = _text(found[hit], found[hit].passage.sentences[at])
+        words = frozenset(terms(text))
+        if (
+            not words
+            or gives_orders(text)
+            or not _reads_alone(found[hit].passage)
+            or any(len(words & other) >= _SAME * len(words | other) for other in said)
+        ):
             continue
         trial = quoted | {hit: quoted.get(hit, set()) | {at}}
         if sum(len(_runs(found[each], places)) for each, places in trial.items()) > MAX_QUOTES:
@@ -157,6 +167,11 @@ def basis_of(text: str, names_works: bool) -> Basis:
     return "reported" if names_works or _REPORTED.search(text) else "own"
 
 
+def _reads_alone(passage: Passage) -> bool:
+    """Whether the passage can be understood without what stands before it: not so the rows of a table's middle."""
+    return passage.kind != "table" or bool(_TABLE_HEADER.search(passage.text))
+
+
 def _runs(stored: StoredPassage, places: Set[int]) -> list[tuple[int, int]]:
     """First and last of the sentences that stand side by side in one paragraph."""
     runs: list[tuple[int, int]] = []
@@ -170,7 +185,10 @@ def _runs(stored: StoredPassage, places: Set[int]) -> list[tuple[int, int]]:
 
 
 def _beginning(stored: StoredPassage, first: int) -> int:
-    """Where to begin so that the sentence can be understood: at the one before, where it leans on that."""
+    """Where to begin so that the sentence can be understood: at the one before, where it leans on that; at a table's
+    header."""
+    if stored.passage.kind == "table":
+        return 0
     sentences = stored.passage.sentences
     if first and sentences[first - 1].paragraph == sentences[first].paragraph:
         return first - bool(_LEANS_BACK.match(_text(stored, sentences[first])))

@@ -188,6 +188,8 @@ class Library:
                 quote(n, found[each.hit], each, _references(snapshot, found[each.hit]))
                 for n, each in enumerate(chosen, start=1)
             )
+            if status == "answered" and not quotes:  # by what cannot be quoted, such as the middle of a table
+                status = "partial"
             answer = Answer(
                 question=question,
                 status=status,

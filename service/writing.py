@@ -93,6 +93,7 @@ def _answer(
 
 _WHY = {
     "unquoted": "without a quote",
+    "form": "written as a table",
     "passage": "citing a passage that it was not given",
     "short": "with too short a quote",
     "quote": "with a quote that is not in the passages",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from indexer.embedding import Encoder, ModelIdentity, PassageText, PassageVectors, Vectors
-from indexer.papers import Passage, Sentence
+from indexer.papers import BlockKind, Passage, Sentence
 from indexer.sentences import split_sentences
 from indexer.store import StoredPaper, StoredPassage
 from service.cite import Citation, Links
@@ -56,7 +56,13 @@ def citation(**fields: Any) -> Citation:
 
 
 def stored_passage(
-    text: str, *, start: int = 1000, section: str = "3. Results", paper_id: str = "p", title: str = "Limpets"
+    text: str,
+    *,
+    start: int = 1000,
+    section: str = "3. Results",
+    paper_id: str = "p",
+    title: str = "Limpets",
+    kind: BlockKind = "paragraph",
 ) -> StoredPassage:
     """A passage of that text, as if it stood at `start` in its paper. `[1,2]` in it is a marker, a blank line ends a
     paragraph."""
@@ -72,7 +78,7 @@ def stored_passage(
         start=start,
         end=start + len(text),
         text=text,
-        kind="paragraph",
+        kind=kind,
         role="body",
         section=(section,),
         section_number="3",

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import yaml
 from yaml.nodes import Node
@@ -315,7 +316,7 @@ def record_url(metadata: Metadata) -> str:
     if metadata.url:
         return metadata.url
     if metadata.doi:
-        return f"https://doi.org/{metadata.doi}"
+        return f"https://doi.org/{quote(metadata.doi, safe='/()')}"
     return f"https://pmc.ncbi.nlm.nih.gov/articles/{metadata.pmcid}/" if metadata.pmcid else ""
 
 

@@ -49,6 +49,7 @@ _BACK_MATTER = re.compile(
             "supplement(?:ary|al) (?:materials?|information|data|files?)|supporting information|additional files?",
             "electronic supplementary material|associated content|web resources",
             "pre publication history|publisher's note|consent (?:for publication|to publish)",
+            "how to cite.*|additional information",
             "ethics (?:statement|approval).*|ethical (?:approval|statement).*|compliance with ethical standards",
             "institutional review board statement|informed consent statement",
             "(?:provenance and |open )?peer review(?: (?:file|history|information|reports?|statement))?|open access",

@@ -68,7 +68,7 @@ def _said(answer: Answer) -> str:
     if answer.status == "answered":
         return "The papers say:"
     if answer.status == "partial":
-        return "The papers touch on this. The nearest sentences:"
+        return f"The papers touch on this. The nearest {'sentences' if answer.quotes else 'passages'}:"
     return "These papers do not seem to say." + (" The nearest passages:" if answer.hits else "")
 
 

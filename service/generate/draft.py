@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +19,12 @@ from service.replies import Statement
 
 MAX_STATEMENTS = 8
 
-Reason = Fault | Literal["unquoted", "passage", "short", "quote"]
-"""Why a sentence of the reply was dropped. `unquoted`: it quotes nothing. `passage`: it names a passage that there is
-not. `short`: its quote is too short to prove anything. `quote`: its quote does not stand there. Else see `support`."""
+_TABLE = re.compile(r"\|\s*:?-{2,}")
+
+Reason = Fault | Literal["unquoted", "form", "passage", "short", "quote"]
+"""Why a sentence of the reply was dropped. `unquoted`: it quotes nothing. `form`: it is a table. `passage`: it names a
+passage that there is not. `short`: its quote is too short to prove anything. `quote`: its quote does not stand there.
+Else see `support`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class Draft:
         quoting = [marker for marker in claim.markers if marker.quote]
         if not quoting:
             raise _DroppedError("unquoted")
+        if _TABLE.search(claim.text):
+            raise _DroppedError("form")
         places: list[_Place] = []
         for marker in quoting:
             if not is_substantial(marker.quote):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from indexer.store import StoredPassage
 from indexer.tokens import count_tokens
 from service.cite import label
 from service.llm import Message
+from service.orders import disarmed
 
 NOT_IN_THE_PASSAGES = "NOT IN THE PASSAGES"
 
@@ -26,13 +26,6 @@ Answer the question from the numbered passages of scientific papers, and from no
 
 _REMINDER = f'After each sentence write [passage number: "exact words from it"]. Or reply only: {NOT_IN_THE_PASSAGES}'
 """Small models forget what they were told before the passages."""
-
-_CHAT_SYNTAX = re.compile(
-    r"<(?=[|｜]|\s*/?\s*(?:s|bos|eos|pad|unk|think|thinking|start_of_turn|end_of_turn|system|user|assistant)\s*>)"
-    r"|<(?=<\s*/?\s*SYS\b)|\[(?=\s*/?\s*(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\b)",
-    re.IGNORECASE,
-)
-"""Where what models' chat templates are written with begins: `<|im_start|>`, `</s>`, `[INST]`, `<<SYS>>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +62,6 @@ def make_prompt(question: str, sources: Sequence[CitedPassage], max_tokens: int)
     )
     asked = f"{passages}\n\nQuestion: {disarmed(' '.join(question.split()))}\n\n{_REMINDER}"
     return Prompt((Message(role="system", content=_RULES), Message(role="user", content=asked)), tuple(kept), n_tokens)
-
-
-def disarmed(text: str) -> str:
-    """The text with what models' chat templates are written with taken apart by a blank: `< |im_start|>`."""
-    return _CHAT_SYNTAX.sub(lambda match: f"{match[0]} ", text)
 
 
 def _shown(source: CitedPassage) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from indexer.terms import ACRONYM, fold, terms
-from service.generate.prompt import disarmed
+from service.orders import gives_orders
 
 Fault = Literal["order", "numbers", "words", "contradiction", "certainty"]
 
@@ -26,17 +26,6 @@ MIN_SHARE_OF_NEW = 0.34
 _MIN_STEM = 4
 """Letters of a term that another may be longer by its ending: "weak", "weaken"."""
 
-_ORDER = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b[^.]{0,60}\b(?:instructions?|rules?|prompts?|previous|above|passages?)\b"
-    r"|\b(?:you|assistants?|(?:ai|language) models?|chatbots?|llms?)\s+(?:must|should|shall|have to|are to|will)\s+"
-    r"(?:\w+\s+)?(?:answer|reply|respond|say|write|output|print|tell|state|claim|recommend|cite|quote|conclude)\b"
-    r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model|assistant|chatbot)\b|\bsystem prompt\b"
-    r"|\byou are (?:now )?(?:a|an|the) (?:\w+ )?(?:assistant|ai|chatbot|(?:language )?model)\b"
-    r"|\b(?:note|message|instructions?) (?:to|for) (?:the |any |all )?(?:ai|assistants?|models?|chatbots?|llms?)\b"
-    r"|\b(?:reply|respond|answer|output) (?:only |exactly )?with\b|\b(?:reply|respond|answer) (?:only|exactly)\b"
-    r"|\bnot in the passages\b",
-    re.IGNORECASE,
-)
 _LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
@@ -142,11 +131,6 @@ _OPPOSITES = tuple(
         ("high", "low"),
     )
 )  # fmt: skip
-
-
-def gives_orders(text: str) -> bool:
-    """Whether the text tells its reader, or a model, what to do or to answer."""
-    return bool(_ORDER.search(" ".join(text.split()))) or disarmed(text) != text
 
 
 def fault(claim: str, quoted: str, around: str, known: str) -> Fault | None:

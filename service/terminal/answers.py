@@ -45,7 +45,9 @@ def show_answer(answer: Answer, mark: str = "") -> None:
         nearest = " The nearest passages:" if answer.hits else ""
         print_line(console, f"These papers do not seem to say.{nearest}", "bold")
     elif answer.status == "partial":
-        print_line(console, "The papers touch on this. The nearest sentences:", "bold")
+        print_line(
+            console, f"The papers touch on this. The nearest {'sentences' if answer.quotes else 'passages'}:", "bold"
+        )
     for quote in answer.quotes:
         console.print()
         _show_quote(console, quote)
@@ -59,7 +61,7 @@ def show_answer(answer: Answer, mark: str = "") -> None:
 
 def _show_quote(console: Console, quote: Quote) -> None:
     """The quote, what leads up to it dim; its place; and whose finding it is, where that is not the paper's own."""
-    lead_up, answer = (" ".join(clean(part).split()) for part in _parted(quote))
+    lead_up, answer = (_SOFT_BREAK.sub(" ", clean(part)).strip() for part in _parted(quote))
     shown = styled("“").append(f"{lead_up} " if lead_up else "", style="dim").append(f"{answer}”")
     print_wrapped(console, shown, lead=f"{f'[{quote.n}]':<{INDENT}}")
     print_wrapped(console, styled(_place_named(quote.citation), style="dim"))

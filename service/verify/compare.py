@@ -40,6 +40,8 @@ _LOG_CHANCE = log(_CHANCE)
 
 _NUMBERED = ("section", "paragraph")
 _PLACE_FIELDS = (*_NUMBERED, "sentences", "label")
+_SAID = {"paper_id": "paper id", "sentences": "sentence number"}
+"""What a field is called."""
 _RECORD_FIELDS = ("paper_id", "source", "title", "authors", "year", "journal", "date", "doi", "pmcid", "pmid", "url")
 
 _INK = re.compile(r"\S+")
@@ -164,7 +166,7 @@ def _other(citation: Citation, now: Citation, names: Sequence[str]) -> str:
     """Which of these fields say something else now, those that were left out set aside."""
     # A citation of ours says its sentences: then no section is none, and no paragraph a heading.
     given = [name for name in names if getattr(citation, name) or (name in _NUMBERED and citation.sentences)]
-    named = [name.replace("_", " ") for name in given if getattr(citation, name) != getattr(now, name)]
+    named = [_SAID.get(name, name) for name in given if getattr(citation, name) != getattr(now, name)]
     return " and ".join(filter(None, (", ".join(named[:-1]), *named[-1:])))
 
 
