@@ -1,4 +1,5 @@
-"""`make eval` over a few invented papers, and BEIR's own layout on the way from download to figures."""
+"""`make eval` over a few invented papers, BEIR's own layout on the way to figures, and what calibration and answers are
+measured by."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from indexer.embedding import OnnxEmbedder, PassageText, PassageVectors
+from service.answer import Quote
 from tests.conftest import Run
 from tests.corpus import KETTLES, LICHENS, LIMPETS
+from tests.fakes import citation
 
 pytestmark = pytest.mark.model
 
@@ -129,3 +133,46 @@ def test_an_id_that_is_no_file_name(benchmarks: Callable[[str], ModuleType], tmp
     (tmp_path / "corpus.jsonl").write_text('{"_id": "AC/DC", "title": "", "text": ""}\n', encoding="utf-8")
     with pytest.raises(SystemExit, match="the id AC/DC cannot be a file's name"):
         benchmarks("beir").write_papers(tmp_path / "corpus.jsonl", tmp_path / "papers")
+
+
+def test_calibration_and_thresholds_by_hand(benchmarks: Callable[[str], ModuleType]) -> None:
+    calibrate = benchmarks("calibrate")
+    truth = np.array([False, False, True, False, True, True, True, True, False, False])
+    probability = np.array([0.05, 0.15, 0.17, 0.32, 0.61, 0.66, 0.95, 0.97, 0.33, 0.99])
+    rows = calibrate.calibration(truth, probability)
+    assert rows[0] == (pytest.approx(0.05), 0.0, 1)
+    assert rows[1] == (pytest.approx(0.16), 0.5, 2)
+    assert rows[-1] == (pytest.approx((0.95 + 0.97 + 0.99) / 3), pytest.approx(2 / 3), 3)
+    sure = truth | (probability == 0.99)
+    answered, not_found = calibrate.thresholds(sure, probability)
+    assert not_found == 0.34  # three of the four unanswerable are below 0.33, and the fourth stands there
+    assert answered == 0.35
+    scores = calibrate.scores(sure, probability, answered, not_found)
+    assert scores["refusals that are right"] == pytest.approx(4 / 5)
+    assert scores["answerable that are refused"] == pytest.approx(1 / 6)
+    assert scores["AUROC"] == pytest.approx(1 - 2 / 24)
+
+
+def test_a_fitted_model_tells_cases_apart(benchmarks: Callable[[str], ModuleType]) -> None:
+    calibrate = benchmarks("calibrate")
+    random = np.random.default_rng(0)
+    cases = [
+        calibrate.Case("all", f"paper {n % 20}", n % 2 == 0, tuple(random.normal(n % 2 == 0, 0.5, 4).tolist()))
+        for n in range(400)
+    ]
+    found = calibrate.judged(cases)
+    truth = np.array([each.answerable for each in cases])
+    assert found[truth].mean() > 0.9 > 0.1 > found[~truth].mean()
+
+
+def test_what_quotes_hold_by_hand(benchmarks: Callable[[str], ModuleType]) -> None:
+    answers = benchmarks("answers")
+    here = Quote(1, "", (), "own", citation(paper_id="p", start=10, end=20, sentences=(1,)))
+    next_one = Quote(2, "", (), "own", citation(paper_id="p", start=20, end=30, sentences=(2,)))
+    elsewhere = Quote(3, "", (), "own", citation(paper_id="q", start=10, end=30, sentences=(1, 2)))
+    assert answers.holds([here, next_one], "p", [(15, 25)])
+    assert not answers.holds([here, elsewhere], "p", [(15, 25)])
+    sentences = [(0, 10), (10, 20), (20, 30), (30, 40)]
+    assert answers.evidence_f1([here, elsewhere], "p", [(10, 31)], sentences) == pytest.approx(2 / 5)
+    assert answers.evidence_f1([here, next_one], "p", [(10, 31)], sentences) == 1.0
+    assert answers.evidence_f1([], "p", [(10, 31)], sentences) == 0.0

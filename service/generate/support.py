@@ -101,7 +101,7 @@ _NOT = re.compile(
 """With what may stand between it and what it denies: `did not significantly reduce`, `was not found to reduce`."""
 _NO = re.compile(r"\b(?:no|none|neither|nor|without)\b")
 _SOFTLY_NOT = re.compile(
-    r"\b(?:fail|lack|absen|unable|hardly|rarely|scarcely|little|few|nothing|nobody|refus|prevent|lost|lose|loss|avoid)\w*"
+    r"\b(?:fail|lack|absen|unable|hardly|rarely|scarcely|little|few|nothing|nobody|refus)\w*"
     r"|\bun(?!der|til|it|iv|iq|ion|less)\w+"
 )
 _CONTRARY = (("un", ""), ("non", ""), ("in", ""), ("hypo", "hyper"), ("down", "up"))
@@ -110,6 +110,8 @@ _MIN_CONTRARY = 4
 """Letters of a term that such a beginning makes its contrary, not another word."""
 _MAYBE = re.compile(r"\b(?:may|might|could)\b(?:\s+(?:[a-z]+ly|also|be|have|not|to)\b)*")
 """With what may stand between it and what it says of it: `may also help to`."""
+_CAUSE = re.compile(r"\b(?:caus(?:e[sd]?|ing)|(?:leads?|led) to|result(?:s|ed)? in|due to|because)\b")
+_ASSOCIATION = re.compile(r"\b(?:associat|correlat)\w*|\blink(?:s|ed)? (?:to|with|between)\b")
 _GUESS = re.compile(r"\b(?:hypothes|speculat|conjectur|refut|disprov|debunk)\w*")
 _HEDGE = re.compile(
     rf"\b(?:may|might|can|could|would|possibl[ey]|potential\w*|perhaps|probabl[ey]|likely|suggest\w*|appear\w*|seem\w*"
@@ -253,8 +255,11 @@ def _is_denied(affirmed: str, denying: str, among: str = "") -> bool:
 
 
 def _is_surer(claim: str, quoted: str) -> bool:
-    """Whether the claim says for certain what the source takes for possible, or for refuted."""
+    """Whether the claim takes for certain what its source takes for possible or refuted, or for a cause what that finds
+    associated."""
     claim, quoted = fold(claim), fold(quoted)
+    if _CAUSE.search(claim) and _ASSOCIATION.search(quoted) and not _CAUSE.search(quoted):
+        return True
     if _HEDGE.search(claim):
         return False
     return bool(_GUESS.search(quoted)) or any(
