@@ -1,4 +1,7 @@
-"""Library: an open index and its model. Every front end calls this and nothing else, and shows what it gives."""
+"""Library: an open index and its model. Every front end calls this and nothing else, and shows what it gives.
+
+What only some calls need is imported there: a first answer does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, UsageError
@@ -16,7 +20,6 @@ from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import Highlight, Quote, choose, quote
 from service.cite import Citation, cite
 from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
-from service.generate import CitedPassage
 from service.llm import DEFAULT_PROMPT_TOKENS, ChatModel
 from service.query import MAX_K, Filters, Query
 from service.reading import Question, read_question
@@ -38,8 +41,11 @@ from service.replies import (
 )
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
 from service.search import Ranking, Scored, best_sentences, rank, sentence_scores
-from service.verify import Claim, Sources, verdict, worst
-from service.writing import Generate, write
+
+if TYPE_CHECKING:
+    from service.generate import CitedPassage
+    from service.verify import Claim, Sources
+    from service.writing import Generate
 
 DEFAULT_ASK_K = 8
 _DEFAULT_RANKING = Ranking()
@@ -166,6 +172,8 @@ class Library:
             yield answer
             return
         yield Waiting()
+        from service.writing import write
+
         with closing(write(self._llm, answer, sources, self._prompt_tokens, strict=generate == "always")) as events:
             for event in events:
                 yield replace(event, took_ms=_ms_since(began)) if isinstance(event, Answer) else event
@@ -211,6 +219,8 @@ class Library:
 
         A file that cannot be read is a verdict on what cites it. Raises UsageError, IndexStateError.
         """
+        from service.verify import Claim, verdict, worst
+
         if not cited:
             raise UsageError("there is no citation to verify")
         with self._reader.snapshot() as snapshot:
@@ -385,6 +395,8 @@ def _probability(
 
 def _cited_passages(snapshot: Snapshot, found: Sequence[StoredPassage]) -> list[CitedPassage]:
     """The passages as a model may quote them, once the snapshot is gone."""
+    from service.generate import CitedPassage
+
     return [CitedPassage(stored, _references(snapshot, stored)) for stored in found]
 
 
