@@ -383,10 +383,19 @@ def test_no_passage_fits_the_budget(planted: Path, embedder: Embedder, endpoint:
 
 
 def test_enough_is_enough(asked: Library, endpoint: Endpoint, number: int) -> None:
-    endpoint.does(numbered(drips, TRUE * (MAX_STATEMENTS + 5) + "So", number))
+    openings = ["Then", "Thus", "Hence", "Indeed", "Also", "Again", "Soon", "There", "Here", "Now", "Still", "Often"]
+    varied = "".join(TRUE.replace("Grip fell", f"{each} grip fell", 1) for each in openings)
+    endpoint.does(numbered(drips, f"{varied}So", number))
     answer = asked.ask(QUESTION)
     assert answer.text.count("[1]") == MAX_STATEMENTS
     assert answer.note == ""
+    assert endpoint.left.wait(2)
+
+
+def test_a_reply_that_goes_in_circles_is_said_once(asked: Library, endpoint: Endpoint, number: int) -> None:
+    endpoint.does(numbered(drips, TRUE * (MAX_STATEMENTS + 5) + "So", number))
+    answer = asked.ask(QUESTION)
+    assert answer.text == "Grip fell by half as the water warmed. [1]"
     assert endpoint.left.wait(2)
 
 

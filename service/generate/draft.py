@@ -51,6 +51,7 @@ class Draft:
         self.dropped: Counter[Reason] = Counter()
         """Sentences that were left out, by the first reason that was found."""
         self._n_statements = 0
+        self._said: set[str] = set()
         self._sources = sources
         self._known = known
         self._parser = Parser()
@@ -84,6 +85,9 @@ class Draft:
         for claim in claims:
             if self.is_full:
                 break
+            if claim.text in self._said:  # a model that goes in circles comes to its end too
+                self._n_statements += 1
+                continue
             try:
                 places = self._places(claim)
                 self._check(claim, places)
@@ -91,6 +95,7 @@ class Draft:
                 self.dropped[dropped.reason] += 1
             else:
                 held.append(self._statement(claim, places))
+                self._said.add(claim.text)
                 self._n_statements += 1
         return held
 
