@@ -20,23 +20,17 @@ import uvicorn
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from fastapi import Query as Parameter
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from indexer.embedding import available_cpus
 from indexer.errors import LoccitError
 from service import sse
 from service.config import version
 from service.formats import MEDIA_TYPES, render
-from service.library import DEFAULT_ASK_K, MAX_CONTEXT, Library
+from service.library import MAX_CONTEXT, Library
 from service.problems import install, problem_of, responses
 from service.query import (
-    DEFAULT_K,
     MAX_K,
-    MAX_NAME_CHARACTERS,
-    MAX_PHRASES,
-    MAX_QUERY_CHARACTERS,
-    MAX_REPLY_TOKENS,
-    Filters,
     Query,
 )
 from service.replies import (
@@ -49,7 +43,8 @@ from service.replies import (
     VerifyReply,
     Waiting,
 )
-from service.verify import MAX_CLAIMS, read_claims
+from service.requests import ASK_EXAMPLES, SEARCH_EXAMPLES, VERIFY_EXAMPLES, AskRequest, Cited, SearchRequest
+from service.verify import read_claims
 
 MAX_BODY_BYTES = 4_000_000
 """A reply of 200 hits, sent back to be verified, has half a megabyte; characters that are escaped (`\\u4e00`) take six
@@ -64,130 +59,11 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class FiltersRequest(_Request):
-    """Which passages may answer; what is left out or empty does not filter."""
-
-    paper_ids: Annotated[list[str], Field(description="Only these papers.", examples=[["PMC12898183"]])] = []
-    section: Annotated[
-        str,
-        Field(description="Words of a section title anywhere on the path, or a section number.", examples=["methods"]),
-    ] = ""
-    year_from: Annotated[int, Field(description="The first year of publication; 0 for any.", examples=[2020])] = 0
-    year_to: Annotated[int, Field(description="The last year of publication; 0 for any.", examples=[2026])] = 0
-    include: Annotated[
-        list[Literal["back_matter", "references"]],
-        Field(description="What is searched beside the papers' bodies, by its words alone.", examples=[["references"]]),
-    ] = []
-    phrases: Annotated[
-        list[str],
-        Field(
-            description="Only passages whose own text holds each of these: its words side by side, not stemmed. "
-            f"At most {MAX_PHRASES}, of {MAX_NAME_CHARACTERS} characters each.",
-            examples=[["bone mass"]],
-        ),
-    ] = []
-    exclude: Annotated[
-        list[str],
-        Field(
-            description="No passages whose own text holds any of these words or phrases. "
-            f"At most {MAX_PHRASES}, of {MAX_NAME_CHARACTERS} characters each.",
-            examples=[["mice", "in vitro"]],
-        ),
-    ] = []
-
-    def checked(self) -> Filters:
-        """The same, as the library takes it."""
-        return Filters(
-            tuple(self.paper_ids),
-            self.section,
-            self.year_from,
-            self.year_to,
-            tuple(self.include),
-            tuple(self.phrases),
-            tuple(self.exclude),
-        )
-
-
-_Text = Annotated[
-    str,
-    Field(
-        max_length=MAX_QUERY_CHARACTERS,
-        description='Words or a question. In it, `"bone mass"` is required, `-mice` excluded, and `section:methods`, '
-        "`year:2018..2020` and `paper:PMC12898183` filter.",
-    ),
-]
-_K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give.")]
-_FiltersField = Annotated[FiltersRequest, Field(description="Which passages may be found.")]
-
-
-class SearchRequest(_Request):
-    """What to look for."""
-
-    query: _Text
-    k: _K = DEFAULT_K
-    filters: _FiltersField = FiltersRequest()
-    max_tokens: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=MAX_REPLY_TOKENS,
-            description="Budget of the passages' texts in cl100k_base tokens; 0 for none. The first one always comes.",
-        ),
-    ] = 0
-    cursor: Annotated[
-        str, Field(description="`next_cursor` of an earlier reply to the same query, for the hits after it.")
-    ] = ""
-
-
-class AskRequest(_Request):
-    """What to ask."""
-
-    question: _Text
-    k: _K = DEFAULT_ASK_K
-    filters: _FiltersField = FiltersRequest()
-    generate: Annotated[
-        Literal["auto", "never", "always"],
-        Field(
-            description="Whether a model writes the answer: where one is configured, and the papers' own sentences "
-            "where it fails; not at all; or an error where it fails."
-        ),
-    ] = "auto"
-
-
 @dataclass(frozen=True, slots=True)
 class Health:
     """The service's state."""
 
     status: Literal["alive", "ready"]
-
-
-_SEARCH_EXAMPLES = [
-    {"query": "how do AGEs affect bone quality?", "k": 5},
-    {"query": "randomisation", "k": 10, "filters": {"section": "methods", "year_from": 2020}, "max_tokens": 2000},
-    {"query": 'how does "bone mass" change with age? -mice year:2018..', "k": 10},
-]
-_ASK_EXAMPLES = [{"question": "how do AGEs affect bone quality?", "k": 8, "filters": {}, "generate": "auto"}]
-
-_Cited = Annotated[
-    dict[str, object] | list[object],
-    Field(
-        description="Of a citation `paper_id`, `start`, `end` and `exact` are needed. Of an answer its quotes are "
-        f"verified, or its hits where it has no quotes; {MAX_CLAIMS:,} citations at the most.",
-    ),
-]
-_VERIFY_EXAMPLES = [
-    {
-        "paper_id": "PMC12898183",
-        "start": 18223,
-        "end": 18277,
-        "exact": "AGEs accumulate in bone collagen as patients grow old.",
-    },
-    {"quotes": [{"text": "…", "citation": {"paper_id": "PMC12898183", "start": 18223, "end": 18224, "exact": "…"}}]},
-]
 
 
 def _library(request: Request) -> Library:
@@ -254,7 +130,7 @@ state = APIRouter(tags=["state"])
 @papers.post("/search", tags=["search"], responses=_FORMATS)
 @_serialised
 def search(
-    library: _Library, accepted: _Accepted, request: Annotated[SearchRequest, Body(examples=_SEARCH_EXAMPLES)]
+    library: _Library, accepted: _Accepted, request: Annotated[SearchRequest, Body(examples=SEARCH_EXAMPLES)]
 ) -> SearchReply:
     """The passages that fit a query best, each with the place where it stands."""
     return library.search(
@@ -286,7 +162,7 @@ def search(
 async def ask(
     library: _Library,
     accepted: _Accepted,
-    request: Annotated[AskRequest, Body(examples=_ASK_EXAMPLES)],
+    request: Annotated[AskRequest, Body(examples=ASK_EXAMPLES)],
     http: Request,
 ) -> Response:
     """The sentences that answer a question best, quoted and cited, and the passages that they stand in.
@@ -317,7 +193,7 @@ def _named(event: Statement | Waiting | Answer) -> tuple[str, str] | None:
 
 @papers.post("/verify", tags=["papers"])
 @_serialised
-def verify(library: _Library, cited: Annotated[_Cited, Body(examples=_VERIFY_EXAMPLES)]) -> VerifyReply:
+def verify(library: _Library, cited: Annotated[Cited, Body(examples=VERIFY_EXAMPLES)]) -> VerifyReply:
     """Whether the papers' files still read as citations say, and if not, where the texts stand now.
 
     Takes a citation, a quote or hit, an answer, a search reply, or a list of such, as this service gave them.
