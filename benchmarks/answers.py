@@ -16,15 +16,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measure import QUESTIONS, papers_of
+from measure import QUESTIONS, answering, bring_up_to_date, by_stem
 
 from indexer.store import IndexReader
 from service.answer import Quote
-from service.cli import EXIT_FAILED_FILES, main
 from service.evaluate import Question, load_questions
 from service.library import Library
 from service.query import Filters
@@ -60,7 +58,7 @@ class Sources:
         self._sentences: dict[str, list[Span]] = {}
         with self._reader.snapshot() as snapshot:
             self.origins = {each.paper_id: Path(each.origin) for each in snapshot.papers()}
-            self.ids = {Path(each.source).stem: each.paper_id for each in snapshot.papers()}
+            self.ids = by_stem(snapshot)
 
     def text(self, paper_id: str) -> str:
         """Of the file, decoded and otherwise untouched."""
@@ -126,16 +124,13 @@ def gold_of(question: Question, text: str) -> list[Span]:
 def measure(name: str, shared: Path, work: Path) -> dict[str, dict[str, float]]:
     """The set's tallies, by how it was asked. Raises AssertionError for a quote that is not in its file."""
     index = work / f"{name}-index"
-    with redirect_stdout(sys.stderr):
-        code = main(["index", *map(str, papers_of(name, shared, work)), "--index", str(index)])
-    if code not in (0, EXIT_FAILED_FILES):
+    if code := bring_up_to_date(name, shared, work):
         sys.exit(code)
     sources = Sources(index)
     tallies = {"all papers": Tally(), "own paper": Tally()}
     library = Library.open(index)
     for question in load_questions(shared / QUESTIONS[name]).questions:
-        named = [question.paper_id] if question.paper_id else [paper for paper, grade in question.grades if grade > 0]
-        own = [sources.ids[each] for each in named]
+        own = [sources.ids[each] for each in answering(question)]
         for how, paper_ids in (("all papers", ()), ("own paper", own)):
             answer = library.ask(question.text, filters=Filters(paper_ids=tuple(paper_ids)))
             quotes = answer.quotes

@@ -20,7 +20,6 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import QUESTIONS, papers_of
+from measure import QUESTIONS, answering, bring_up_to_date, by_stem
 from numpy.typing import NDArray
 from plot import Line, Panel, draw
 from sklearn.linear_model import LogisticRegression
@@ -37,7 +36,6 @@ from sklearn.metrics import roc_auc_score
 from indexer.config import DEFAULT_MODEL
 from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.store import IndexReader, IndexWriter
-from service.cli import EXIT_FAILED_FILES, main
 from service.confidence import N_NAMED, N_RANKED, N_READ, Features, Model, features
 from service.config import version
 from service.evaluate import Question, load_questions
@@ -89,9 +87,7 @@ class Asker:
         self._reader = IndexReader(index)
         self._embedder = embedder
         with self._reader.snapshot() as snapshot:
-            self.papers = {
-                each.source.rsplit("/", 1)[-1].rsplit(".", 1)[0]: each.paper_id for each in snapshot.papers()
-            }
+            self.papers = by_stem(snapshot)
 
     def __enter__(self) -> Asker:
         return self
@@ -156,11 +152,6 @@ def without_papers(
             for each in questions:
                 yield Case(kind, each.paper_id or each.id, False, asker.features(each.text))
     shutil.rmtree(copy, ignore_errors=True)
-
-
-def answering(question: Question) -> list[str]:
-    """The papers that answer it, by their files' names."""
-    return [question.paper_id] if question.paper_id else [name for name, grade in question.grades if grade > 0]
 
 
 def fit(cases: Sequence[Case]) -> dict[str, Any]:
@@ -286,9 +277,7 @@ def run(shared: Path, work: Path, *, write: bool) -> None:
     cases: list[Case] = []
     for name, (shown, unit) in SETS.items():
         index = work / f"{name}-index"
-        with redirect_stdout(sys.stderr):
-            code = main(["index", *map(str, papers_of(name, shared, work)), "--index", str(index)])
-        if code not in (0, EXIT_FAILED_FILES):
+        if code := bring_up_to_date(name, shared, work):
             sys.exit(code)
         questions = load_questions(shared / QUESTIONS[name]).questions
         cases += cases_of(shown, unit, index, questions, work, embedder)

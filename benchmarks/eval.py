@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
-from measure import QUESTIONS, papers_of
+from measure import QUESTIONS, bring_up_to_date
 
-from service.cli import EXIT_FAILED_FILES, main
+from service.cli import main
 
 
 def evaluate(names: list[str], shared: Path, work: Path) -> int:
@@ -29,10 +28,7 @@ def evaluate(names: list[str], shared: Path, work: Path) -> int:
                 f"no {name}: {shared / QUESTIONS[name]} is not there; set LOCCIT_SHARED to the folder that has eval/\n"
             )
     for name in there:  # all of them first: asking leaves torch one thread
-        folders = map(str, papers_of(name, shared, work))
-        with redirect_stdout(sys.stderr):
-            code = main(["index", *folders, "--index", str(work / f"{name}-index")])
-        if code not in (0, EXIT_FAILED_FILES):
+        if code := bring_up_to_date(name, shared, work):
             return code
     for name in there:
         code = main(["eval", str(shared / QUESTIONS[name]), "--index", str(work / f"{name}-index"), "--ablate"])

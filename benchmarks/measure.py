@@ -20,11 +20,15 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beir import write_papers
+
+if TYPE_CHECKING:
+    from indexer.store import Snapshot
+    from service.evaluate import Question
 
 LOCCIT = str(Path(sys.executable).with_name("loccit"))
 SPAN_K, PAPER_K = 50, 100
@@ -42,6 +46,26 @@ def papers_of(name: str, shared: Path, work: Path) -> list[Path]:
         return [work / "scifact"]
     distractors = [shared / "papers/markdown"] if name == "covidqa" else []
     return [shared / QUESTIONS[name] / "papers", *distractors]
+
+
+def bring_up_to_date(name: str, shared: Path, work: Path) -> int:
+    """Index a question set's papers in `work/NAME-index`, in this process; the exit code, 0 also where single files
+    fail. What that says goes to stderr."""
+    from service.cli import EXIT_FAILED_FILES, main
+
+    with redirect_stdout(sys.stderr):
+        code = main(["index", *map(str, papers_of(name, shared, work)), "--index", str(work / f"{name}-index")])
+    return 0 if code == EXIT_FAILED_FILES else code
+
+
+def by_stem(snapshot: Snapshot) -> dict[str, str]:
+    """The papers' ids by what question sets name papers by: their files' names, without folder and ending."""
+    return {Path(each.source).stem: each.paper_id for each in snapshot.papers()}
+
+
+def answering(question: Question) -> list[str]:
+    """The papers that answer it, by their files' names."""
+    return [question.paper_id] if question.paper_id else [name for name, grade in question.grades if grade > 0]
 
 
 @contextmanager

@@ -53,8 +53,6 @@ _REPORTED = re.compile(
     re.IGNORECASE,
 )
 """How a paper speaks of others, or cites them where its reference list is not in the file: `[9]`, `(Quill, 1999)`."""
-
-
 _TABLE_HEADER = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\||$)|<t[hr]\b", re.MULTILINE | re.IGNORECASE)
 """The line below a Markdown table's header row; or HTML's first row."""
 
@@ -109,10 +107,8 @@ def choose(
     )
     quoted: dict[int, set[int]] = {}
     said: list[frozenset[str]] = []
-    best: dict[tuple[int, int], float] = {}
     for negative, hit, at in order:
-        score = -negative
-        if len(said) == MAX_SENTENCES or score < _NEAR_BEST * -order[0][0]:
+        if len(said) == MAX_SENTENCES or -negative < _NEAR_BEST * -order[0][0]:
             break
         text = _text(found[hit], found[hit].passage.sentences[at])
         words = frozenset(terms(text))
@@ -128,9 +124,10 @@ def choose(
             continue
         quoted = trial
         said.append(words)
-        best[hit, at] = score
     choices = [
-        Choice(hit, _beginning(found[hit], first), first, last, max(best[hit, at] for at in range(first, last + 1)))
+        Choice(
+            hit, _beginning(found[hit], first), first, last, max(scores[hit][first : last + 1]) + passage_scores[hit]
+        )
         for hit, places in quoted.items()
         for first, last in _runs(found[hit], places)
     ]

@@ -203,7 +203,7 @@ class Library:
                 status=status,
                 confidence=round(probability, 4),
                 kind="extractive" if quotes else "none",
-                text=" ".join(f"{quote.text} [{quote.n}]" for quote in quotes),
+                text=" ".join(f"{each.text} [{each.n}]" for each in quotes),
                 model="",
                 note="",
                 quotes=quotes,
@@ -225,8 +225,11 @@ class Library:
             raise UsageError("there is no citation to verify")
         with self._reader.snapshot() as snapshot:
             sources: Sources = {}
-            claims = [Claim(each.exact, each) if isinstance(each, Citation) else each for each in cited]
-            verdicts = tuple(verdict(snapshot, Claim(each.text, each.citation), sources) for each in claims)
+            claims = [
+                Claim(each.exact, each) if isinstance(each, Citation) else Claim(each.text, each.citation)
+                for each in cited
+            ]
+            verdicts = tuple(verdict(snapshot, claim, sources) for claim in claims)
         return VerifyReply(worst(verdicts), verdicts)
 
     def passage(self, passage_id: str, *, context: int = 0) -> PassageReply:

@@ -1,8 +1,9 @@
-"""Text that is safe to print. Knows nothing of terminals, formats and papers."""
+"""Text that is safe to print, and how numbers of sentences read. Knows nothing of terminals, formats and papers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _SPACES = re.compile(r"[\t\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -17,3 +18,8 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line, each run of white space one space."""
     return " ".join(clean(text).split())
+
+
+def sentences_named(numbers: Sequence[int]) -> str:
+    """`sentence 2`, `sentences 2, 3`; empty for none."""
+    return f"sentence{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" if numbers else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from indexer.plaintext import plain_text
 from service.cite import Citation
 from service.names import Name, read_name
-from service.printable import one_line
+from service.printable import one_line, sentences_named
 
 _SMALL_WORDS = frozenset("a an and at by can do does for from how in is of on or the to what when why with".split())
 """No key takes these of a title."""
@@ -75,15 +75,9 @@ def place(citation: Citation) -> str:
     if citation.paragraph:
         parts.append(f"¶{citation.paragraph}")
     if citation.sentences:
-        parts.append(sentences(citation))
+        parts.append(sentences_named(citation.sentences))
     span = f"{one_line(citation.source)}:{citation.start}-{citation.end}"
     return f"{', '.join(parts)} ({span})" if parts else span
-
-
-def sentences(citation: Citation) -> str:
-    """`sentences 2, 3`."""
-    plural = "s" if len(citation.sentences) > 1 else ""
-    return f"sentence{plural} {', '.join(map(str, citation.sentences))}"
 
 
 def places(entry: Entry) -> str:

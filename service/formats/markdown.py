@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from service.answer import Basis
 from service.cite import Citation, doi_url
-from service.formats.entries import Entry, plain, read_entries, sentences
+from service.formats.entries import Entry, plain, read_entries
 from service.names import Name
-from service.printable import clean, one_line
+from service.printable import clean, one_line, sentences_named
 from service.replies import Answer, Hit, SearchReply
 
 _INLINE = re.compile(r"[\\`*_\[\]~^$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)@(?=\w)")
@@ -81,7 +81,7 @@ def _hit(hit: Hit) -> str:
 
 def _item(n: int, citation: Citation) -> Iterator[str]:
     """The lines of a list item: a place, and the references that are named there."""
-    named = f", {sentences(citation)}" if citation.sentences else ""
+    named = f", {sentences_named(citation.sentences)}" if citation.sentences else ""
     span = _code(f"{one_line(citation.source)}:{citation.start}-{citation.end}")
     yield f"{n}. {_link(citation.label, citation.links.doi)}{named} ({span})"
     indent = " " * (len(str(n)) + 2)

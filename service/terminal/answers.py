@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from service.printable import clean
+from service.printable import clean, sentences_named
 from service.terminal.lines import INDENT, MAX_NAMED, console_of, note, print_line, print_wrapped, styled
 
 if TYPE_CHECKING:
@@ -147,9 +147,8 @@ def _now(verdict: Verdict) -> str:
 
 
 def _place_named(citation: Citation) -> str:
-    numbers = ", ".join(map(str, citation.sentences))
-    sentence = f", sentence{'s' * (len(citation.sentences) > 1)} {numbers}" if numbers else ""
-    return clean(f"{citation.label or citation.paper_id}{sentence} ({span_of(citation)})")
+    place = ", ".join(filter(None, (citation.label or citation.paper_id, sentences_named(citation.sentences))))
+    return clean(f"{place} ({span_of(citation)})")
 
 
 def span_of(citation: Citation) -> str:

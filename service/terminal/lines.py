@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from service.printable import clean
+from service.printable import clean, one_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,15 +19,9 @@ if TYPE_CHECKING:
 
 _MAX_WIDTH = 100
 """Columns; longer lines are hard to read."""
-
-
 MAX_NAMED = 5
 """How many papers or files of one kind a summary names; `--json` has them all."""
-
-
 INDENT = 4
-
-
 _JSON_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -48,12 +42,12 @@ def put_json(value: DataclassInstance, *, compact: bool = False) -> None:
 
 def complain(message: str) -> None:
     """One line on stderr: what went wrong, and the next step."""
-    print_line(console_of(stderr=True), f"loccit: {' '.join(clean(message).split())}")
+    print_line(console_of(stderr=True), f"loccit: {one_line(message)}")
 
 
 def note(message: str) -> None:
     """A line on stderr beside the result."""
-    print_line(console_of(stderr=True), clean(message))
+    print_line(console_of(stderr=True), message)
 
 
 @contextmanager
