@@ -33,6 +33,9 @@ Role = Literal["body", "back_matter", "references"]
 """What a section is to a searcher. `back_matter` is acknowledgements, funding, conflicts of interest and the like.
 Only `body` is searched unless the searcher asks for more."""
 
+PaperOrder = Literal["paper_id", "title", "year", "journal"]
+"""What papers are listed in the order of; the latest year first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

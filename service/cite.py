@@ -36,7 +36,8 @@ class Links:
     doi: str
     """`https://doi.org/10.3390/ijms27031453`; empty for a paper without a DOI."""
     reader: str
-    """The service's page of the paper, with the place as its fragment (RFC 5147): `/papers/PMC1#char=18223,18790`."""
+    """The service's page of the paper with the place marked, below its own address:
+    `/papers/PMC1?start=18223&end=18790#cited`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,12 @@ def cite_sentences(
 ) -> Citation:
     """The citation of neighbouring sentences of a passage: their own offsets, and the references that they name."""
     return _cite(stored, references, sentences, sentences[0].start, sentences[-1].end)
+
+
+def cite_within(stored: StoredPassage, references: Mapping[int, Reference], start: int, end: int) -> Citation:
+    """The citation of the part of a passage from `start` to `end`, offsets into the source."""
+    named = [each for each in stored.passage.sentences if each.start < end and each.end > start]
+    return _cite(stored, references, named, start, end)
 
 
 def cite_span(paper: Paper, start: int, end: int, named: Sequence[Sentence] = ()) -> Citation:
@@ -183,7 +190,7 @@ def links(paper: Paper | StoredPaper, start: int, end: int) -> Links:
     """Where to read the paper, and `source[start:end]` in it."""
     return Links(
         doi=doi_url(paper.doi),
-        reader=f"/papers/{quote(paper.paper_id, safe='')}#char={start},{end}",
+        reader=f"/papers/{quote(paper.paper_id, safe='')}?start={start}&end={end}#cited",
     )
 
 

@@ -19,6 +19,7 @@ from indexer.config import DEFAULT_MODEL, BuildConfig
 from indexer.errors import ConfigError
 from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
+DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 FILE = "loccit.toml"
 ENV_PREFIX = "LOCCIT_"
 _KEY = "llm_key"
@@ -50,6 +51,9 @@ class Settings(BaseSettings):
     """Where `serve` listens."""
     port: int = Field(8000, ge=0, le=65535)
     """On which port; 0 for a free one."""
+    public_base_url: str = ""
+    """Where others find the service, `https://papers.example.org/loccit`: what absolute links begin with. Empty for the
+    address that it listens on."""
     llm_url: str = ""
     """The OpenAI-compatible endpoint whose model writes answers, `http://127.0.0.1:11434/v1`; empty for none."""
     llm_model: str = ""
@@ -60,6 +64,11 @@ class Settings(BaseSettings):
     """How long the model may take for a whole reply."""
     llm_prompt_tokens: int = Field(DEFAULT_PROMPT_TOKENS, ge=200, le=100_000)
     """Budget of the passages that the model is given, in cl100k_base tokens."""
+
+    @property
+    def base_url(self) -> str:
+        """What absolute links begin with, without a slash at the end."""
+        return self.public_base_url.rstrip("/") or DEFAULT_BASE_URL
 
     @classmethod
     def settings_customise_sources(
@@ -94,6 +103,11 @@ def load_settings(**flags: object) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} cannot be read: {error}") from error
     _check_llm(settings, given)
+    if settings.public_base_url and not _is_base(settings.public_base_url):
+        raise ConfigError(
+            f"{_origin('public_base_url', given)} is no address such as https://papers.example.org/loccit: http or "
+            "https, a host, and a path if the service has one; no user, no `?`"
+        )
     return settings
 
 
@@ -113,7 +127,7 @@ def _check_llm(settings: Settings, flags: dict[str, object]) -> None:
             f"{_origin(given, flags)} is set and no {missing}: a model that writes answers needs both, "
             f"{ENV_PREFIX}{missing.upper()} or --{missing.replace('_', '-')}"
         )
-    if settings.llm_url and not _is_endpoint(settings.llm_url):
+    if settings.llm_url and not _is_base(settings.llm_url):
         # The value is not repeated: it may hold a password.
         raise ConfigError(
             f"{_origin('llm_url', flags)} is no URL of an endpoint such as http://127.0.0.1:11434/v1: http or https, a "
@@ -121,7 +135,7 @@ def _check_llm(settings: Settings, flags: dict[str, object]) -> None:
         )
 
 
-def _is_endpoint(url: str) -> bool:
+def _is_base(url: str) -> bool:
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -14,13 +14,14 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
-from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, UsageError
-from indexer.papers import Reference
+from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, NotFoundError, UsageError
+from indexer.papers import PaperOrder, Reference
 from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import Highlight, Quote, choose, quote
-from service.cite import Citation, cite
+from service.cite import Citation, cite, cite_within
 from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
 from service.llm import DEFAULT_PROMPT_TOKENS, ChatModel
+from service.papertext import read_blocks
 from service.query import MAX_K, Filters, Query
 from service.reading import Question, read_question
 from service.replies import (
@@ -30,8 +31,10 @@ from service.replies import (
     PaperList,
     PaperReply,
     PaperSummary,
+    PaperText,
     PassageReply,
     PassageView,
+    ReferencesReply,
     Scores,
     SearchReply,
     SectionView,
@@ -40,6 +43,7 @@ from service.replies import (
     Waiting,
 )
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
+from service.resolve import resolve
 from service.search import Ranking, Scored, best_sentences, rank, sentence_scores
 
 if TYPE_CHECKING:
@@ -94,6 +98,11 @@ class Library:
             reader.close()
             raise
         return cls(reader, load or (lambda name: load_embedder(name, threads=1)), reranker, llm, prompt_tokens)
+
+    @property
+    def model(self) -> str:
+        """The name of the model that writes answers; empty where there is none."""
+        return self._llm.name if self._llm is not None else ""
 
     @property
     def reranker(self) -> str:
@@ -185,7 +194,7 @@ class Library:
         with self._reader.snapshot() as snapshot:
             embedder = self._model(snapshot)
             asked = _read(snapshot, query, _DEFAULT_RANKING)
-            ranked = self._rank(snapshot, embedder, query, asked, max(k, N_RANKED), _DEFAULT_RANKING)
+            ranked = self._rank(snapshot, embedder, query, asked, max(k + 1, N_RANKED), _DEFAULT_RANKING)
             read = snapshot.passages([each.row_id for each in ranked[: max(k, N_READ)]])
             page, found = ranked[:k], read[:k]
             scores = sentence_scores(page, found)
@@ -211,6 +220,7 @@ class Library:
                 expansions=asked.expansions,
                 generation=snapshot.generation,
                 took_ms=_ms_since(began),
+                next_cursor=query.next_cursor(k, snapshot.generation, self.reranker) if len(ranked) > k else None,
             )
             return answer, _cited_passages(snapshot, found) if self._llm is not None else []
 
@@ -241,12 +251,12 @@ class Library:
             views = [_view(snapshot, stored) for stored in around]
             return PassageReply(views[at], tuple(views[:at]), tuple(views[at + 1 :]))
 
-    def papers(self, *, cursor: str = "", limit: int = MAX_K) -> PaperList:
-        """Papers in the order of their ids, after the one named by `cursor`. Raises UsageError."""
+    def papers(self, *, sort: PaperOrder = "paper_id", cursor: str = "", limit: int = MAX_K) -> PaperList:
+        """Papers in that order, after the one named by `cursor`. Raises UsageError, NotFoundError for the cursor."""
         if not 1 <= limit <= MAX_K:
             raise UsageError(f"limit is {limit}: ask for 1 to {MAX_K} papers")
         with self._reader.snapshot() as snapshot:
-            rows = snapshot.papers(after=cursor, limit=limit + 1)
+            rows = snapshot.papers(sort, after=cursor, limit=limit + 1)
             page = tuple(_summary(row) for row in rows[:limit])
             more = page[-1].paper_id if len(rows) > limit else None
             return PaperList(page, snapshot.n_papers(), more)
@@ -257,11 +267,42 @@ class Library:
             row = snapshot.paper(paper_id)
             return PaperReply(
                 paper=_summary(row),
-                sections=tuple(SectionView(**each) for each in snapshot.outline(paper_id)),  # type: ignore[arg-type]
+                sections=_sections(snapshot, paper_id),
                 passage_ids=tuple(each.passage.passage_id for each in snapshot.passages_of(paper_id)),
-                left_out=row.left_out,
                 references=tuple(snapshot.references(paper_id).values()),
             )
+
+    def text(self, paper_id: str) -> PaperText:
+        """A paper to be read from its first passage to its last. Raises NotFoundError."""
+        with self._reader.snapshot() as snapshot:
+            sections = _sections(snapshot, paper_id)
+            return PaperText(
+                paper=_summary(snapshot.paper(paper_id)),
+                sections=sections,
+                blocks=read_blocks(snapshot.passages_of(paper_id), sections),
+                references=tuple(snapshot.references(paper_id).values()),
+            )
+
+    def cite(self, paper_id: str, start: int, end: int) -> Citation:
+        """The citation of `source[start:end]`, as it was indexed: of a passage, or of a part. Raises NotFoundError."""
+        with self._reader.snapshot() as snapshot:
+            for stored in snapshot.passages_of(paper_id):
+                if stored.passage.start <= start < end <= stored.passage.end:
+                    return cite_within(stored, _references(snapshot, stored), start, end)
+        raise NotFoundError(
+            f"no passage of {paper_id} holds characters {start} to {end}: its file may have changed since; search again"
+        )
+
+    def references(self, paper_id: str, marker: str, *, passage_id: str = "") -> ReferencesReply:
+        """The entries of a paper's reference list that an inline marker names: `[45]`, `[44-46]`, or just `45`.
+
+        With `passage_id`, as that passage cites them. Raises NotFoundError.
+        """
+        with self._reader.snapshot() as snapshot:
+            entries = snapshot.references(snapshot.paper(paper_id).paper_id)
+            passages = snapshot.passage(passage_id)[0] if passage_id else snapshot.passages_of(paper_id)
+            cited = (each for stored in passages for each in cite(stored, entries).references)
+            return ReferencesReply(paper_id, marker, resolve(marker, cited, tuple(entries.values())))
 
     def info(self) -> Info:
         """What the index is and holds."""
@@ -403,6 +444,10 @@ def _cited_passages(snapshot: Snapshot, found: Sequence[StoredPassage]) -> list[
     return [CitedPassage(stored, _references(snapshot, stored)) for stored in found]
 
 
+def _sections(snapshot: Snapshot, paper_id: str) -> tuple[SectionView, ...]:
+    return tuple(SectionView(**each) for each in snapshot.outline(paper_id))  # type: ignore[arg-type]
+
+
 def _references(snapshot: Snapshot, stored: StoredPassage) -> dict[int, Reference]:
     """The reference entries that the passage's markers name."""
     numbers = sorted({number for _, _, named in stored.markers for number in named})
@@ -438,4 +483,5 @@ def _summary(row: StoredPaper) -> PaperSummary:
         source_sha256=row.sha256,
         n_passages=row.n_passages,
         body_omitted=row.body_omitted,
+        left_out=row.left_out,
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from indexer.papers import BlockKind, Reference, Role
 from service.answer import Highlight, Kind, Quote, Status
-from service.cite import Citation
+from service.cite import Citation, CitedReference
 from service.reading import Expansion
 
 VerdictStatus = Literal["ok", "moved", "changed", "source_missing"]
@@ -76,6 +76,8 @@ class Answer:
     expansions: tuple[Expansion, ...]
     generation: int
     took_ms: float
+    next_cursor: str | None
+    """Search for the same question, filters and cursor for the passages after `hits`; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +174,13 @@ class PaperSummary:
     n_passages: int
     body_omitted: str
     """Where the full text can be had, when the file says that its body was left out; else empty."""
+    left_out: dict[str, int]
+    """Non-blank characters that stand in no passage, by kind of block."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaperList:
-    """A page of papers, in the order of their ids."""
+    """A page of papers."""
 
     papers: tuple[PaperSummary, ...]
     total: int
@@ -185,14 +189,59 @@ class PaperList:
 
 @dataclass(frozen=True, slots=True)
 class PaperReply:
-    """One paper: its record, section tree, passages' ids, and what stands in no passage."""
+    """One paper: its record, section tree, passages' ids and references."""
 
     paper: PaperSummary
     sections: tuple[SectionView, ...]
     passage_ids: tuple[str, ...]
-    left_out: dict[str, int]
-    """Non-blank characters that stand in no passage, by kind of block."""
     references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextMarker:
+    """An inline citation marker and the entries that it names."""
+
+    start: int
+    end: int
+    references: tuple[int, ...]
+    """0-based places in the paper's references."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """A paragraph, list item, table, caption or the like, as it stands in the source."""
+
+    kind: BlockKind
+    """Of a passage that holds several blocks, the first one's is known; the others' are `paragraph`."""
+    section: int
+    """0-based place in the paper's sections; -1 above the first heading."""
+    paragraph: int
+    """1-based, in its section; 0 for a heading."""
+    start: int
+    end: int
+    text: str
+    """`source[start:end]`, but for blanks that stand between two passages: those are one line break, then spaces."""
+    markers: tuple[TextMarker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperText:
+    """What can be read of a paper: all of its passages, block by block, in the order of the source."""
+
+    paper: PaperSummary
+    sections: tuple[SectionView, ...]
+    blocks: tuple[TextBlock, ...]
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencesReply:
+    """The entries of a paper's reference list that a marker names."""
+
+    paper_id: str
+    marker: str
+    """As it was asked for."""
+    references: tuple[CitedReference, ...]
 
 
 @dataclass(frozen=True, slots=True)

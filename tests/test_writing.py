@@ -21,7 +21,7 @@ import uvicorn
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-import service.sse
+import service.api.sse
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
@@ -450,7 +450,7 @@ def test_a_client_that_goes_away_stops_the_model(
 def test_a_quiet_stream_says_that_it_lives(
     client: TestClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.sse, "_QUIET_S", 0.0)
+    monkeypatch.setattr(service.api.sse, "_QUIET_S", 0.0)
     endpoint.does(drips())
     reply = client.post("/v1/ask", json={"question": QUESTION}, headers={"accept": "text/event-stream"})
     assert reply.text.startswith(": ping\n\n")

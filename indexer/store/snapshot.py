@@ -16,13 +16,19 @@ import numpy as np
 
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError
-from indexer.papers import Passage, Reference, Sentence
+from indexer.papers import PaperOrder, Passage, Reference, Sentence
 from indexer.store import postings
 from indexer.store.dense import DenseIndex, Ids, Scores, Structure
 from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences
 from indexer.store.postings import FTS_WEIGHTS, Collection
 from indexer.store.schema import Manifest
 from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
+
+_ORDERS: dict[PaperOrder, str] = {
+    "title": "lower(title)",
+    "year": "-coalesce(year, 0)",
+    "journal": "lower(journal)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,9 +324,22 @@ class Snapshot:
         self._known([paper_id])
         return self._passages("papers.paper_id = ?", (paper_id,))
 
-    def papers(self, *, after: str = "", limit: int = -1) -> list[StoredPaper]:
-        """Papers in the order of their ids, from the one after `after`."""
-        return self._papers("papers.paper_id > ? ORDER BY papers.paper_id LIMIT ?", (after, limit))
+    def papers(self, order: PaperOrder = "paper_id", *, after: str = "", limit: int = -1) -> list[StoredPaper]:
+        """Papers in that order, from the one after the paper `after`; those alike by their ids.
+
+        Raises NotFoundError, where the order needs to know that paper.
+        """
+        if order == "paper_id":
+            return self._papers("papers.paper_id > ? ORDER BY papers.paper_id LIMIT ?", (after, limit))
+        key = _ORDERS[order]
+        if not after:
+            return self._papers(f"1 ORDER BY {key}, papers.paper_id LIMIT ?", (limit,))
+        self._known([after])
+        return self._papers(
+            f"({key}, papers.paper_id) > (SELECT {key}, papers.paper_id FROM papers WHERE papers.paper_id = ?) "
+            f"ORDER BY {key}, papers.paper_id LIMIT ?",
+            (after, limit),
+        )
 
     def paper(self, paper_id: str) -> StoredPaper:
         """One paper. Raises NotFoundError."""

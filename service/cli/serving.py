@@ -42,10 +42,13 @@ def serve(
     ):
         with terminal.working("loading the model"):
             library.warm()
-        shared = settings.model_copy(update={"port": listener.getsockname()[1]})
+        address = api.url(listener)
+        shared = settings.model_copy(
+            update={"port": listener.getsockname()[1], "public_base_url": settings.public_base_url or address}
+        )
         with Workers(workers - 1, partial(_serve_shared, shared)):
-            terminal.note(f"serving {settings.index} at {api.url(listener)} (OpenAPI: /openapi.json); Ctrl-C stops")
-            api.serve(library, listener)
+            terminal.note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
+            api.serve(api.create_app(library, shared.base_url), listener)
 
 
 def _bound(settings: Settings, workers: int) -> socket.socket:
@@ -68,4 +71,4 @@ def _serve_shared(settings: Settings) -> None:
         api.bind(settings.host, settings.port, shared=True) as listener,
     ):
         library.warm()
-        api.serve(library, listener)
+        api.serve(api.create_app(library, settings.base_url), listener)

@@ -47,7 +47,7 @@ def show_paper(reply: PaperReply) -> None:
     paper = reply.paper
     print_wrapped(console, styled(clean(paper.title), style="bold"), indent=0)
     ids = (("DOI", paper.doi), ("PMID", paper.pmid), ("PMCID", paper.pmcid))
-    left_out = ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in reply.left_out.items())
+    left_out = ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in paper.left_out.items())
     rows = [
         ("id", paper.paper_id),
         ("authors", ", ".join(paper.authors)),

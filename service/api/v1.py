@@ -1,4 +1,4 @@
-"""The HTTP front end: requests checked, handed to the library, its replies given back as JSON.
+"""`/v1` and the service's state: requests checked, handed to the library, its replies given back as JSON.
 
 Handlers are plain functions, so that they run in worker threads and the event loop stays free. `ask` may wait for a
 model: its steps run there, and it takes no turn of a search while it waits.
@@ -6,33 +6,26 @@ model: its steps run there, and it takes no turn of a search while it waits.
 
 from __future__ import annotations
 
-import logging
 import re
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
-import uvicorn
-from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Body, Depends, Request, Response
 from fastapi import Query as Parameter
 from pydantic import TypeAdapter
 
-from indexer.embedding import available_cpus
 from indexer.errors import LoccitError
-from service import sse
-from service.config import version
+from indexer.papers import PaperOrder
+from service.api import sse
+from service.api.problems import problem_of, responses
+from service.api.requests import ASK_EXAMPLES, SEARCH_EXAMPLES, VERIFY_EXAMPLES, AskRequest, Cited, SearchRequest
 from service.formats import MEDIA_TYPES, render
 from service.library import MAX_CONTEXT, Library
-from service.problems import install, problem_of, responses
-from service.query import (
-    MAX_K,
-    Query,
-)
+from service.query import MAX_K, Query
 from service.replies import (
     Answer,
     PaperList,
@@ -43,17 +36,7 @@ from service.replies import (
     VerifyReply,
     Waiting,
 )
-from service.requests import ASK_EXAMPLES, SEARCH_EXAMPLES, VERIFY_EXAMPLES, AskRequest, Cited, SearchRequest
 from service.verify import read_claims
-
-MAX_BODY_BYTES = 4_000_000
-"""A reply of 200 hits, sent back to be verified, has half a megabyte; characters that are escaped (`\\u4e00`) take six
-times their place."""
-
-MAX_WRITERS = 64
-"""Answers that a model writes at once. They wait for it, and take no turn of a search meanwhile."""
-
-_log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -205,11 +188,12 @@ def verify(library: _Library, cited: Annotated[Cited, Body(examples=VERIFY_EXAMP
 @_serialised
 def list_papers(
     library: _Library,
+    sort: Annotated[PaperOrder, Parameter(description="What the list is in the order of.")] = "paper_id",
     limit: Annotated[int, Parameter(ge=1, le=MAX_K, description="The most papers to give.")] = MAX_K,
     cursor: Annotated[str, Parameter(description="`next_cursor` of an earlier reply, for the papers after it.")] = "",
 ) -> PaperList:
-    """The papers in the index, in the order of their ids."""
-    return library.papers(cursor=cursor, limit=limit)
+    """The papers in the index."""
+    return library.papers(sort=sort, cursor=cursor, limit=limit)
 
 
 @papers.get("/papers/{paper_id:path}", tags=["papers"])
@@ -249,66 +233,3 @@ def readiness(library: _Library, request: Request) -> Health | Response:
 def _id(given: str) -> str:
     """The id in the index: a DOI in a path keeps its slash, an id has `_` there."""
     return given.replace("/", "_")
-
-
-def create_app(library: Library) -> FastAPI:
-    """The service over an open library, which stays the caller's to close."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # Requests that are worked on at once: more would only wait for one another.
-        to_thread.current_default_thread_limiter().total_tokens = available_cpus()
-        try:
-            await to_thread.run_sync(library.warm)
-        except LoccitError as error:
-            _log.warning("not ready: %s", error)  # /readyz says so until it is mended
-        yield
-
-    app = FastAPI(
-        title="loccit",
-        summary="Semantic search and questions over full-text papers, every passage cited to the character.",
-        version=version(),
-        lifespan=lifespan,
-        docs_url=None,  # its page loads scripts from elsewhere
-        redoc_url=None,
-    )
-    app.state.library = library
-    app.state.writers = CapacityLimiter(MAX_WRITERS)
-    app.include_router(papers)
-    app.include_router(state)
-    install(app, max_body_bytes=MAX_BODY_BYTES)
-    return app
-
-
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket that listens there; port 0 takes a free one. Raises LoccitError when it cannot.
-
-    With `shared`, other sockets bound so may listen there too, and the system deals connections out among them.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named by its protocol: else asyncio leaves out TCP_NODELAY, and every second reply waits 40 ms.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise LoccitError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --host or --port"
-        ) from error
-    return listener
-
-
-def url(listener: socket.socket) -> str:
-    """Where clients on this machine find it."""
-    host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def serve(library: Library, listener: socket.socket) -> None:
-    """Answer requests until the process is told to stop."""
-    config = uvicorn.Config(create_app(library), log_level="warning", access_log=False)
-    uvicorn.Server(config).run(sockets=[listener])

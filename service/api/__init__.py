@@ -1,0 +1,9 @@
+"""The HTTP front end: `/v1`, and whatever else is served beside it. No logic of its own: it calls the library.
+
+`v1` has the routes, `requests` what they take, `problems` how errors leave, `sse` events; `app` puts them together.
+"""
+
+from service.api.app import MAX_BODY_BYTES, create_app
+from service.api.listening import bind, serve, url
+
+__all__ = ["MAX_BODY_BYTES", "bind", "create_app", "serve", "url"]
