@@ -255,6 +255,22 @@ def test_a_budget_of_tokens(client: TestClient) -> None:
     assert reply["next_cursor"]
 
 
+def test_a_search_goes_on_where_an_answer_ends(client: TestClient) -> None:
+    asked = {"question": QUESTION, "k": 2, "filters": {"exclude": ["ladder"]}}
+    answer = client.post("/v1/ask", json=asked).json()
+    searched = {"query": QUESTION, "filters": asked["filters"]}
+    whole = client.post("/v1/search", json=searched).json()["hits"]
+    rest = client.post("/v1/search", json=searched | {"cursor": answer["next_cursor"]}).json()["hits"]
+    assert answer["hits"] + rest == whole
+    assert client.post("/v1/ask", json=asked | {"k": len(whole)}).json()["next_cursor"] is None
+
+
+def test_papers_by_title(client: TestClient) -> None:
+    titles = [each["title"] for each in client.get("/v1/papers?sort=title").json()["papers"]]
+    assert titles == sorted(titles, key=str.lower)
+    assert "sort" in problem(client.get("/v1/papers?sort=size"), 422)["detail"]
+
+
 def test_papers_in_pages(client: TestClient) -> None:
     first = client.get("/v1/papers?limit=3").json()
     second = client.get("/v1/papers", params={"limit": 3, "cursor": first["next_cursor"]}).json()

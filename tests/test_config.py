@@ -50,7 +50,7 @@ def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
         load_settings()
     assert str(caught.value) == (
         "loccit.toml sets `indx`, which is no setting: "
-        "there are index, k, model, max_wordpieces, precision, rerank, host, port, llm_url, llm_model, "
+        "there are index, k, model, max_wordpieces, precision, rerank, host, port, public_base_url, llm_url, llm_model, "
         "llm_timeout_s, llm_prompt_tokens"
     )
 
@@ -61,8 +61,8 @@ def test_an_unknown_variable_is_named_with_those_that_are(workdir: Path, monkeyp
         load_settings()
     assert str(caught.value) == (
         "the environment sets LOCCIT_INDX, which is no setting: there are LOCCIT_INDEX, LOCCIT_K, LOCCIT_MODEL, "
-        "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT, LOCCIT_LLM_URL, "
-        "LOCCIT_LLM_MODEL, LOCCIT_LLM_KEY, LOCCIT_LLM_TIMEOUT_S, LOCCIT_LLM_PROMPT_TOKENS"
+        "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT, LOCCIT_PUBLIC_BASE_URL, "
+        "LOCCIT_LLM_URL, LOCCIT_LLM_MODEL, LOCCIT_LLM_KEY, LOCCIT_LLM_TIMEOUT_S, LOCCIT_LLM_PROMPT_TOKENS"
     )
 
 
@@ -137,6 +137,23 @@ def test_half_a_model_is_none(workdir: Path, url: str, model: str, said: str) ->
         load_settings(llm_url=url, llm_model=model)
     assert str(caught.value).startswith(said)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given", ["papers.example.org", "ftp://host", "https://user:secret@host", "https://h/?a=secret"]
+)
+def test_a_base_that_links_could_not_begin_with(workdir: Path, given: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(public_base_url=given)
+    assert str(caught.value).startswith("--public-base-url is no address such as https://papers.example.org/loccit: ")
+    assert "secret" not in str(caught.value)
+
+
+def test_what_links_begin_with(workdir: Path) -> None:
+    assert load_settings().base_url == "http://127.0.0.1:8000"
+    assert load_settings(public_base_url="https://papers.example.org/loccit/").base_url == (
+        "https://papers.example.org/loccit"
+    )
 
 
 def test_where_half_a_model_stands(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

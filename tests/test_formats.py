@@ -72,6 +72,7 @@ def answer(
         (),
         1,
         1.0,
+        None,
     )
 
 
