@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from indexer.errors import UsageError
 from service.answer import Quote
 from service.cite import Citation, CitedReference
-from service.followup import Resolved, alone, follow_up
+from service.followup import ALONE, Resolved, alone, follow_up
 from service.library import Library
 from service.query import Filters, Query
 from service.replies import Answer, Hit, PaperReply, PassageReply, SearchReply
@@ -25,7 +25,6 @@ Ask = Callable[[str, Filters], Answer]
 Style = Literal["text", "markdown", "bibtex", "ris", "csl-json"]
 STYLES: tuple[Style, ...] = get_args(Style)
 
-_ALONE = "!"
 _COMMAND = ":"
 _NUMBER = re.compile(r"\[?(p?)(\d{1,6})\]?", re.ASCII | re.IGNORECASE)
 _ALIKE = 0.4
@@ -98,7 +97,7 @@ class Conversation:
         if line.startswith(_COMMAND):
             name, *rest = line[1:].split(maxsplit=1) or [""]
             yield from self._command(name, "".join(rest))
-        elif line.startswith(_ALONE):
+        elif line.startswith(ALONE):
             yield from self._new(line[1:].strip())
         elif line:
             yield from self._put(follow_up(line, self._last))
@@ -113,7 +112,7 @@ class Conversation:
 
     def _put(self, asked: Resolved) -> Iterator[Reply]:
         if asked.how:
-            yield Note(f"read with your last question: “{asked.text}” (! before a question asks it alone)")
+            yield Note(asked.note)
         query = Query(asked.text, self._k, self._filters)  # one that cannot be asked does not count
         self._asked.append(asked)
         self._last = asked

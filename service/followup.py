@@ -7,11 +7,13 @@ something in its own question it does, so that a question that stands alone is l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from indexer.errors import UsageError
 from indexer.terms import terms
-from service.query import MAX_QUERY_CHARACTERS
+from service.query import MAX_QUERY_CHARACTERS, Query
 from service.syntax import overridden, parse
 
 _OPENING = re.compile(r"\W*((?:[Aa]nd|[Oo]r|[Bb]ut)(?![\w/-])|(?i:what|how) about\b)")
@@ -61,6 +63,11 @@ _CLAUSE = re.compile(
 _NAMES_NOTHING = frozenset(terms("evidence happen long many mean much often reason say think know known"))
 """Terms that no pronoun stands for."""
 
+ALONE = "!"
+"""A question that begins so is read alone."""
+_MAX_QUESTIONS = 20
+"""Of a conversation, that one question may go on from in a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -74,6 +81,13 @@ class Resolved:
     """As it was typed."""
     topic: str
     """The last question that stood alone, as it was searched for: this one, or the one that it goes on from."""
+
+    @property
+    def note(self) -> str:
+        """What whoever asked should know of how it was read; empty when it stands alone."""
+        if not self.how:
+            return ""
+        return f"read with your last question: “{self.text}” ({ALONE} before a question asks it alone)"
 
 
 def alone(question: str) -> Resolved:
@@ -95,6 +109,27 @@ def follow_up(question: str, last: Resolved | None) -> Resolved:
         if len(text := _joined((*kept, question))) <= MAX_QUERY_CHARACTERS:
             return Resolved(text, how, question, last.topic)
     return alone(question)
+
+
+def last_of(questions: Sequence[str]) -> Resolved:
+    """The last of a conversation's questions, read with those before it; one that cannot be asked does not count.
+
+    Raises UsageError for the last one's syntax.
+    """
+    last: Resolved | None = None
+    for each in questions[-_MAX_QUESTIONS:-1]:
+        with suppress(UsageError):
+            asked = _read(each, last)
+            Query(asked.text)
+            last = asked
+    return _read(questions[-1], last)
+
+
+def _read(question: str, last: Resolved | None) -> Resolved:
+    if len(question) > MAX_QUERY_CHARACTERS:  # whoever searches for it says so
+        return alone(question)
+    question = question.strip()
+    return alone(question[1:].strip()) if question.startswith(ALONE) else follow_up(question, last)
 
 
 def going_on(question: str) -> str:

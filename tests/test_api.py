@@ -114,6 +114,46 @@ def test_a_problem_is_json_whatever_the_client_accepts(client: TestClient) -> No
     problem(client.post("/v1/search", json={"query": ""}, headers={"accept": "application/x-bibtex"}), 422)
 
 
+def test_search_results_for_anthropics_models(client: TestClient, library: Library) -> None:
+    """What they cite is a text block: a sentence."""
+    with TestClient(create_app(library, "https://papers.example.org")) as served:
+        hits = served.post("/v1/search", json={"query": QUESTION, "k": 2}).json()["hits"]
+        for accept in ("*/*", "text/markdown", "text/event-stream"):
+            reply = served.post(
+                "/v1/search?format=anthropic", json={"query": QUESTION, "k": 2}, headers={"accept": accept}
+            )
+            assert reply.headers["content-type"] == "application/json"
+            blocks = reply.json()
+            assert [block.keys() for block in blocks] == [
+                {"type", "source", "title", "content", "citations"} for _ in hits
+            ]
+            for block, hit in zip(blocks, hits, strict=True):
+                place = hit["citation"]
+                assert (block["type"], block["citations"]) == ("search_result", {"enabled": True})
+                assert block["source"] == f"https://papers.example.org{place['links']['reader']}"
+                assert block["title"] == place["label"]
+                assert {part["type"] for part in block["content"]} == {"text"}
+                assert " ".join(part["text"] for part in block["content"]) == " ".join(hit["text"].split("\n\n"))
+        assert [part["text"].split()[0] for part in blocks[0]["content"]] == ["The", "Grip", "Limpets", "No"]
+        asked = served.post("/v1/ask?format=anthropic", json={"question": QUESTION}).json()
+        quotes = served.post("/v1/ask", json={"question": QUESTION}).json()["quotes"]
+        assert [block["source"].partition("org")[2] for block in asked] == [
+            each["citation"]["links"]["reader"] for each in quotes
+        ]
+
+
+def test_search_results_that_do_not_answer_say_so(client: TestClient) -> None:
+    ask = {"question": "who composed the Goldberg Variations?", "k": 2}
+    said, *blocks = client.post("/v1/ask?format=anthropic", json=ask).json()
+    assert said == {"type": "text", "text": "These papers do not seem to say. The nearest passages:"}
+    assert [block["type"] for block in blocks] == ["search_result"] * 2
+    nothing = {"query": QUESTION, "filters": {"section": "no such section"}}
+    (said,) = client.post("/v1/search?format=anthropic", json=nothing).json()
+    assert said == {"type": "text", "text": "No passage fits."}
+    refused = problem(client.post("/v1/search?format=openai", json=nothing), 422)
+    assert refused["detail"] == "query.format: Input should be 'anthropic'"
+
+
 def test_verify_takes_what_was_given(client: TestClient, corpus: Path) -> None:
     answer = client.post("/v1/ask", json={"question": QUESTION}).json()
     first = answer["quotes"][0]
@@ -539,6 +579,9 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
         "/v1/passages/{passage_id}",
         "/healthz",
         "/readyz",
+        "/v1/models",
+        "/v1/models/{model_id}",
+        "/v1/chat/completions",
     }
     operation = schema["paths"]["/v1/search"]["post"]
     request = operation["requestBody"]["content"]["application/json"]["schema"]
@@ -548,13 +591,7 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
         events = ["text/event-stream"] if path == "/v1/ask" else []
         given = schema["paths"][path]["post"]["responses"]["200"]["content"]
         assert list(given) == ["application/json", *MEDIA_TYPES, *events]
-        assert schema["paths"][path]["post"].get("parameters") is None
+        (form,) = schema["paths"][path]["post"]["parameters"]
+        assert (form["name"], form["schema"]["anyOf"][0]["const"]) == ("format", "anthropic")
     assert {"SearchReply", "Hit", "Citation", "Answer"} <= schema["components"]["schemas"].keys()
     assert "HTTPValidationError" not in schema["components"]["schemas"]
-
-
-def test_the_examples_are_requests_that_work(client: TestClient) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
-    for path in ("/v1/search", "/v1/ask", "/v1/verify"):
-        for example in paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]["examples"]:
-            assert client.post(path, json=example).status_code == 200

@@ -16,12 +16,17 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
+from openai.types.chat import ChatCompletionFunctionToolParam
+from pydantic import TypeAdapter
+from starlette.testclient import TestClient
 
 from indexer import errors
 from indexer.store import IndexWriter
+from service.api import create_app
 from service.cli import app
 from service.library import Library
 from service.replies import Highlight
@@ -80,7 +85,7 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert list(COMMANDS) == ["index", "ask", "search", "show", "verify", "papers", "remove", "info", "eval", "serve"]
+    assert " ".join(COMMANDS) == "index ask search show verify papers remove info eval serve tools"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -804,3 +809,77 @@ def test_the_port_is_free_again_after_a_failed_start(loccit: Loccit, copied: Pat
     assert loccit("serve", "--index", copied, "--port", str(port)).code == 3
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+# Tools
+
+
+def objects_in(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every object that the schema describes."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield schema
+        for each in schema.values():
+            yield from objects_in(each)
+
+
+def test_tools_for_openai_fit_its_strict_mode(loccit: Loccit, library: Library) -> None:
+    run = loccit("tools")
+    assert (run, run.code) == (loccit("tools", "--format", "openai"), 0)
+    tools = json.loads(run.out)
+    assert TypeAdapter(list[ChatCompletionFunctionToolParam]).validate_python(tools) == tools
+    functions = {each["function"]["name"]: each["function"] for each in tools}
+    assert list(functions) == ["search", "ask", "list_papers", "show_paper", "show_passage"]
+    for each in functions.values():
+        assert each["strict"] is True
+        found = list(objects_in(each["parameters"]))
+        assert found
+        for described in found:
+            assert described["additionalProperties"] is False
+            assert described["required"] == list(described["properties"])
+        assert not {"$ref", "default", "title", "examples", "maxLength", "anyOf"} & set(
+            re.findall(r'"([^"]+)":', run.out)
+        )
+    assert functions["search"]["description"].endswith("(POST /v1/search)")
+    assert functions["show_paper"]["description"].endswith("(GET /v1/papers/{paper_id})")
+    assert functions["search"]["parameters"]["properties"]["k"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 200,
+        "description": "The most passages to give. Default: 10.",
+    }
+    filters = dict.fromkeys(functions["search"]["parameters"]["properties"]["filters"]["required"])
+    filters |= {name: [] for name in ("paper_ids", "include", "phrases", "exclude")}
+    arguments = {"k": 2, "filters": filters | {"section": "", "year_from": 0, "year_to": 0}}
+    more = {
+        "search": {"query": QUESTION, "max_tokens": 0, "cursor": ""},
+        "ask": {"question": QUESTION, "generate": "auto"},
+    }
+    with TestClient(create_app(library)) as client:
+        for name, given in more.items():
+            assert (arguments | given).keys() == functions[name]["parameters"]["properties"].keys()
+            assert client.post(f"/v1/{name}", json=arguments | given).status_code == 200
+
+
+def test_tools_for_anthropic(loccit: Loccit) -> None:
+    tools = {each["name"]: each for each in json.loads(loccit("tools", "--format", "anthropic").out)}
+    assert {tuple(each) for each in tools.values()} == {("name", "description", "input_schema")}
+    search = tools["search"]["input_schema"]
+    assert (search["type"], search["required"]) == ("object", ["query"])
+    assert search["properties"]["k"]["default"] == 10
+    assert tools["show_passage"]["input_schema"]["required"] == ["passage_id"]
+    assert tools["list_papers"]["input_schema"]["properties"]["sort"]["enum"][0] == "paper_id"
+
+
+@pytest.mark.parametrize("form", ["openai", "anthropic"])
+def test_tools_are_json_schema(loccit: Loccit, form: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="it comes with the mcp package")
+    for each in json.loads(loccit("tools", "--format", form).out):
+        schema = each["input_schema"] if form == "anthropic" else each["function"]["parameters"]
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_tools_of_another_form(loccit: Loccit) -> None:
+    run = loccit("tools", "--format", "gemini")
+    assert (run.code, run.out) == (2, "")
+    assert "'openai', 'anthropic'" in run.err

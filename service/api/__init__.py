@@ -1,6 +1,7 @@
 """The HTTP front end: `/v1`, and whatever else is served beside it. No logic of its own: it calls the library.
 
-`v1` has the routes, `requests` what they take, `problems` how errors leave, `sse` events; `app` puts them together.
+`v1` and, for chat front ends, `completions` have the routes, `requests` what they take, `problems` how errors leave,
+`sse` events; `tools` tells models of them; `app` puts them together.
 """
 
 from service.api.app import MAX_BODY_BYTES, create_app

@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from indexer.embedding import available_cpus
 from indexer.errors import LoccitError
-from service.api import v1
+from service.api import completions, v1
+from service.api.documented import DocumentedApp
 from service.api.problems import install
 from service.config import DEFAULT_BASE_URL, version
 from service.library import Library
@@ -42,18 +43,20 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
             _log.warning("not ready: %s", error)  # /readyz says so until it is mended
         yield
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="loccit",
         summary="Semantic search and questions over full-text papers, every passage cited to the character.",
         version=version(),
         lifespan=lifespan,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # stable: the handler's name
     )
     app.state.library = library
     app.state.base_url = base_url
     app.state.writers = CapacityLimiter(MAX_WRITERS)
     app.include_router(v1.papers)
     app.include_router(v1.state)
+    app.include_router(completions.router)
     install(app, max_body_bytes=MAX_BODY_BYTES)
     return app

@@ -1,11 +1,12 @@
-"""Errors as RFC 9457 problem details, whatever raised them. Knows nothing of routes."""
+"""Errors as RFC 9457 problem details, whatever raised them; as OpenAI's below the paths that speak its protocol."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +18,7 @@ from indexer.errors import LoccitError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:loccit:problem:"
+_OPENAI_PATHS = ("/v1/models", "/v1/chat/")
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,24 @@ class FieldError(TypedDict):
     field: str
     """Where it stands, dotted: `body.filters.year_from`."""
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIError:
+    """What went wrong."""
+
+    message: str
+    type: Literal["invalid_request_error", "server_error"]
+    param: str | None
+    """The parameter that is wrong, dotted: `messages.0.role`."""
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIProblem:
+    """An error, as OpenAI's clients read it."""
+
+    error: OpenAIError
 
 
 class BodyLimit:
@@ -73,6 +93,23 @@ def problem_of(error: LoccitError, request: Request, status: int | None = None) 
     return _problem(request, status, str(error), slug=error.slug)
 
 
+def openai_problem(status: int, message: str, *, param: str | None = None, code: str | None = None) -> Response:
+    """An error as OpenAI's API gives it, which has 400 for what is 422 elsewhere."""
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    kind: Literal["invalid_request_error", "server_error"] = (
+        "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    )
+    return JSONResponse(asdict(OpenAIProblem(OpenAIError(message, kind, param, code))), status)
+
+
+def openai_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's description of the errors that an operation of OpenAI's protocol may give, and of any other."""
+    described: dict[int | str, str] = {int(status): status.phrase for status in statuses}
+    described["default"] = "Any other error"
+    return {status: {"description": said, "model": OpenAIProblem} for status, said in described.items()}
+
+
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
     """OpenAPI's description of the problems that an operation may give."""
     return {
@@ -90,6 +127,9 @@ def _problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem of our own with its slug, or one that says no more than its HTTP status."""
+    if request.url.path.startswith(_OPENAI_PATHS):
+        param = errors[0]["field"].removeprefix("body.") if errors else None
+        return openai_problem(status, detail, param=param, code=slug.replace("-", "_") or None)
     content: dict[str, object] = {
         "type": f"{_URN}{slug}" if slug else "about:blank",
         "title": slug.replace("-", " ").capitalize() or HTTPStatus(status).phrase,

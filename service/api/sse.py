@@ -1,4 +1,4 @@
-"""Events of a synchronous iterator as server-sent events. Knows nothing of what they say.
+"""Events of a synchronous iterator as server-sent events. Knows nothing of what they say, nor of errors' forms.
 
 Each step runs in a worker thread. A client that goes away closes the iterator, at its next step at the latest.
 """
@@ -10,13 +10,11 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
-from fastapi import Request
 from fastapi.responses import StreamingResponse
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.types import Receive, Scope, Send
 
 from indexer.errors import LoccitError
-from service.api.problems import problem_of
 
 MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -40,30 +38,30 @@ async def close(events: Events[_Event]) -> None:
 
 
 class EventStream(StreamingResponse):
-    """The events from `first` on; a known failure among them is an `error` event with its problem, the last one."""
+    """The events from `first` on; a known failure among them is the last one."""
 
     def __init__(
         self,
         first: _Event,
         events: Events[_Event],
-        written: Callable[[_Event], tuple[str, str] | None],
-        request: Request,
+        written: Callable[[_Event], bytes],
+        failed: Callable[[LoccitError], bytes],
         limiter: CapacityLimiter,
     ) -> None:
-        """`written` gives an event's name and JSON, None for one that is not sent."""
+        """`written` gives an event as it is sent, empty for one that is not, and `failed` a failure."""
 
         async def frames() -> AsyncIterator[bytes]:
             event: _Event | None = first
             spoken = 0.0
             try:
                 while event is not None:
-                    named = written(event)
-                    if named is not None or time.monotonic() - spoken > _QUIET_S:
+                    frame = written(event)
+                    if frame or time.monotonic() - spoken > _QUIET_S:
                         spoken = time.monotonic()
-                        yield format_sse_event(event=named[0], data_str=named[1]) if named else KEEPALIVE_COMMENT
+                        yield frame or KEEPALIVE_COMMENT
                     event = await step(events, limiter)
             except LoccitError as error:
-                yield format_sse_event(event="error", data_str=bytes(problem_of(error, request).body).decode())
+                yield failed(error)
 
         super().__init__(frames(), media_type=MEDIA_TYPE, headers=_HEADERS)
         self._events = events

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Annotated, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import Path as PathParameter
 from fastapi import Query as Parameter
+from fastapi.sse import format_sse_event
 from pydantic import TypeAdapter
 
 from indexer.errors import LoccitError
@@ -23,7 +25,7 @@ from indexer.papers import PaperOrder
 from service.api import sse
 from service.api.problems import problem_of, responses
 from service.api.requests import ASK_EXAMPLES, SEARCH_EXAMPLES, VERIFY_EXAMPLES, AskRequest, Cited, SearchRequest
-from service.formats import MEDIA_TYPES, render
+from service.formats import MEDIA_TYPES, Content, render, search_results
 from service.library import MAX_CONTEXT, Library
 from service.query import MAX_K, Query
 from service.replies import (
@@ -57,15 +59,37 @@ def _library(request: Request) -> Library:
 
 _Library = Annotated[Library, Depends(_library)]
 _UNUSABLE = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+_UNREADABLE = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+"""Of bodies."""
 
 
 _JSON = "application/json"
 _QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 
 
-async def _accepted(request: Request) -> str:
-    """The media type to reply in: of those that the client accepts, the first with the highest `q` (RFC 9110), else
-    JSON."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What form a reply is to have."""
+
+    media_type: str = _JSON
+    blocks_at: str | None = None
+    """Where clients find the service, if they want what Anthropic's API takes."""
+
+
+async def _wanted(
+    request: Request,
+    form: Annotated[
+        Literal["anthropic"] | None,
+        Parameter(
+            alias="format",
+            description="`anthropic` for the content of a message to Anthropic's API, in search-result blocks that its "
+            "models cite, whatever else is accepted.",
+        ),
+    ] = None,
+) -> _Wanted:
+    """As the client says: of the media types that it accepts, the first with the highest `q` (RFC 9110), else JSON."""
+    if form is not None:
+        return _Wanted(blocks_at=request.app.state.base_url)
     wanted, highest = _JSON, 0.0
     for each in ",".join(request.headers.getlist("accept")).split(","):
         media_range, *parameters = (part.strip().lower() for part in each.split(";"))
@@ -74,46 +98,55 @@ async def _accepted(request: Request) -> str:
         quality = float(given) if _QUALITY.fullmatch(given) else 0.0
         if media_type in (_JSON, sse.MEDIA_TYPE, *MEDIA_TYPES) and quality > highest:
             wanted, highest = media_type, quality
-    return wanted
+    return _Wanted(wanted)
 
 
-_Accepted = Annotated[str, Depends(_accepted)]
-_FORMATS: dict[int | str, dict[str, Any]] = {
-    int(HTTPStatus.OK): {"content": {name: {"schema": {"type": "string"}} for name in MEDIA_TYPES}}
-}
+_AsWanted = Annotated[_Wanted, Depends(_wanted)]
+_FORMATS = {name: {"schema": {"type": "string"}} for name in MEDIA_TYPES}
 """What else than JSON a reply may be."""
 
 
 def _serialised(handler: Callable[_P, _R]) -> Callable[_P, _R]:
     """The same, its reply written as JSON as it stands: FastAPI would first take it apart and check it again.
 
-    A handler that takes the `accepted` media type replies in that.
+    A handler that takes what form is `wanted` replies in that.
     """
     adapter: TypeAdapter[_R] = TypeAdapter(get_type_hints(handler)["return"])
 
     @wraps(handler)
     def respond(*args: _P.args, **kwargs: _P.kwargs) -> Response:
-        return _response(handler(*args, **kwargs), adapter, str(kwargs.get("accepted", _JSON)))
+        wanted = kwargs.get("wanted")
+        return _response(handler(*args, **kwargs), adapter, wanted if isinstance(wanted, _Wanted) else _Wanted())
 
     return cast("Callable[_P, _R]", respond)
 
 
-def _response(reply: _R, adapter: TypeAdapter[_R], accepted: str) -> Response:
-    if accepted in MEDIA_TYPES and isinstance(reply, Answer | SearchReply):
-        return Response(render(reply, MEDIA_TYPES[accepted]), media_type=accepted)
+def _response(reply: _R, adapter: TypeAdapter[_R], wanted: _Wanted) -> Response:
+    if isinstance(reply, Answer | SearchReply):
+        if wanted.blocks_at is not None:
+            return Response(_BLOCKS.dump_json(search_results(reply, wanted.blocks_at)), media_type=_JSON)
+        if wanted.media_type in MEDIA_TYPES:
+            return Response(render(reply, MEDIA_TYPES[wanted.media_type]), media_type=wanted.media_type)
     return Response(adapter.dump_json(reply), media_type=_JSON)
 
 
+_BLOCKS: TypeAdapter[Content] = TypeAdapter(Content)
 _EVENT: TypeAdapter[Statement | Waiting | Answer | None] = TypeAdapter(Statement | Waiting | Answer | None)
 
-papers = APIRouter(prefix="/v1", responses=responses(HTTPStatus.NOT_FOUND, *_UNUSABLE))
+papers = APIRouter(prefix="/v1", responses=responses(*_UNUSABLE))
 state = APIRouter(tags=["state"])
+_MISSING = responses(HTTPStatus.NOT_FOUND)
 
 
-@papers.post("/search", tags=["search"], responses=_FORMATS)
+@papers.post(
+    "/search",
+    tags=["search"],
+    response_model=SearchReply | Content,
+    responses={int(HTTPStatus.OK): {"content": _FORMATS}, **responses(HTTPStatus.NOT_FOUND, *_UNREADABLE)},
+)
 @_serialised
 def search(
-    library: _Library, accepted: _Accepted, request: Annotated[SearchRequest, Body(examples=SEARCH_EXAMPLES)]
+    library: _Library, wanted: _AsWanted, request: Annotated[SearchRequest, Body(examples=SEARCH_EXAMPLES)]
 ) -> SearchReply:
     """The passages that fit a query best, each with the place where it stands."""
     return library.search(
@@ -124,11 +157,11 @@ def search(
 @papers.post(
     "/ask",
     tags=["search"],
-    response_model=Answer,
+    response_model=Answer | Content,
     responses={
-        HTTPStatus.OK.value: {
+        int(HTTPStatus.OK): {
             "content": {
-                **_FORMATS[HTTPStatus.OK.value]["content"],
+                **_FORMATS,
                 sse.MEDIA_TYPE: {
                     "schema": {
                         "type": "string",
@@ -139,12 +172,12 @@ def search(
                 },
             }
         },
-        **responses(HTTPStatus.BAD_GATEWAY),
+        **responses(HTTPStatus.NOT_FOUND, *_UNREADABLE, HTTPStatus.BAD_GATEWAY),
     },
 )
 async def ask(
     library: _Library,
-    accepted: _Accepted,
+    wanted: _AsWanted,
     request: Annotated[AskRequest, Body(examples=ASK_EXAMPLES)],
     http: Request,
 ) -> Response:
@@ -158,23 +191,29 @@ async def ask(
     )
     event = await sse.step(events)  # the search; what is wrong with the request shows here
     writers: CapacityLimiter = http.app.state.writers
-    if event is not None and accepted == sse.MEDIA_TYPE:
-        return sse.EventStream(event, events, _named, http, writers)
+    if event is not None and wanted.media_type == sse.MEDIA_TYPE:
+        return sse.EventStream(
+            event,
+            events,
+            _frame,
+            lambda error: format_sse_event(event="error", data_str=bytes(problem_of(error, http).body).decode()),
+            writers,
+        )
     while not isinstance(event, Answer):
         if await http.is_disconnected():
             await sse.close(events)
             break
         event = await sse.step(events, writers)
-    return _response(event, _EVENT, accepted)
+    return _response(event, _EVENT, wanted)
 
 
-def _named(event: Statement | Waiting | Answer) -> tuple[str, str] | None:
+def _frame(event: Statement | Waiting | Answer) -> bytes:
     if isinstance(event, Waiting):
-        return None
-    return type(event).__name__.lower(), _EVENT.dump_json(event).decode()
+        return b""
+    return format_sse_event(event=type(event).__name__.lower(), data_str=_EVENT.dump_json(event).decode())
 
 
-@papers.post("/verify", tags=["papers"])
+@papers.post("/verify", tags=["papers"], responses=responses(*_UNREADABLE))
 @_serialised
 def verify(library: _Library, cited: Annotated[Cited, Body(examples=VERIFY_EXAMPLES)]) -> VerifyReply:
     """Whether the papers' files still read as citations say, and if not, where the texts stand now.
@@ -184,7 +223,7 @@ def verify(library: _Library, cited: Annotated[Cited, Body(examples=VERIFY_EXAMP
     return library.verify(read_claims(cited))
 
 
-@papers.get("/papers", tags=["papers"])
+@papers.get("/papers", tags=["papers"], responses=_MISSING)
 @_serialised
 def list_papers(
     library: _Library,
@@ -196,18 +235,20 @@ def list_papers(
     return library.papers(sort=sort, cursor=cursor, limit=limit)
 
 
-@papers.get("/papers/{paper_id:path}", tags=["papers"])
+@papers.get("/papers/{paper_id:path}", tags=["papers"], responses=_MISSING)
 @_serialised
-def show_paper(library: _Library, paper_id: str) -> PaperReply:
+def show_paper(
+    library: _Library, paper_id: Annotated[str, PathParameter(description="As replies give it, or a DOI.")]
+) -> PaperReply:
     """One paper: its record, section tree, the ids of its passages, and its references."""
     return library.paper(_id(paper_id))
 
 
-@papers.get("/passages/{passage_id:path}", tags=["papers"])
+@papers.get("/passages/{passage_id:path}", tags=["papers"], responses=_MISSING)
 @_serialised
 def show_passage(
     library: _Library,
-    passage_id: str,
+    passage_id: Annotated[str, PathParameter(description="As a search's hits give it.")],
     context: Annotated[int, Parameter(ge=0, le=MAX_CONTEXT, description="Neighbours to give on either side.")] = 0,
 ) -> PassageReply:
     """One passage, and its neighbours in the paper."""
@@ -220,7 +261,11 @@ async def health() -> Health:
     return Health("alive")
 
 
-@state.get("/readyz", response_model=Health, responses=responses(HTTPStatus.SERVICE_UNAVAILABLE))
+@state.get(
+    "/readyz",
+    response_model=Health,
+    responses=responses(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
+)
 def readiness(library: _Library, request: Request) -> Health | Response:
     """Whether a search would be answered: the index opens, and its model is loaded."""
     try:

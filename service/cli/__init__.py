@@ -15,6 +15,7 @@ import typer
 from indexer.errors import LoccitError
 from service import terminal
 from service.cli.asking import ask, search, show, verify
+from service.cli.exporting import tools
 from service.cli.keeping import EXIT_FAILED_FILES, eval_command, index_command, info, papers, remove
 from service.cli.serving import serve
 
@@ -81,3 +82,4 @@ app.command()(remove)
 app.command()(info)
 app.command("eval")(eval_command)
 app.command()(serve)
+app.command()(tools)

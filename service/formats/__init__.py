@@ -1,4 +1,4 @@
-"""Replies as text for other programs: Markdown, and the cited papers as BibTeX, RIS and CSL-JSON.
+"""Replies as text for other programs: Markdown, the cited papers as BibTeX, RIS and CSL-JSON, and what chats carry.
 
 Pure functions: what they are given to what they return. One entry a paper, in the order of first citation; its key
 comes from its own record. Nothing that a paper says can end the field, line or block that it stands in. Control
@@ -12,12 +12,15 @@ from types import MappingProxyType
 from typing import Literal
 
 from service.cite import Citation
+from service.formats.anthropic import Content, search_results
 from service.formats.bibtex import bibtex
 from service.formats.csl import csl_json
 from service.formats.entries import Entry, read_entries
 from service.formats.markdown import answer_page, bibliography, search_page
 from service.formats.ris import ris
 from service.replies import Answer, SearchReply
+
+__all__ = ["MEDIA_TYPES", "Content", "Style", "export", "render", "search_results"]
 
 Style = Literal["markdown", "bibtex", "ris", "csl-json"]
 

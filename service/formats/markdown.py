@@ -28,13 +28,13 @@ _MAX_AUTHORS = 6
 
 def answer_page(answer: Answer) -> str:
     """The quotes that answer, numbered; then their places, and the papers. Where none answers, the nearest passages."""
-    parts = [f"**{_escaped(_said(answer))}**"]
+    parts = [f"**{escaped(said(answer))}**"]
     if answer.note:
-        parts.append(_escaped(one_line(answer.note)))
+        parts.append(escaped(one_line(answer.note)))
     if answer.kind == "generated":
-        parts.append(_escaped(one_line(answer.text)))
+        parts.append(escaped(one_line(answer.text)))
     if answer.quotes:
-        parts += [f"> [{each.n}] {_escaped(one_line(each.text))}{_OTHERS[each.basis]}" for each in answer.quotes]
+        parts += [f"> [{each.n}] {escaped(one_line(each.text))}{OTHERS[each.basis]}" for each in answer.quotes]
         parts.append("\n".join(line for each in answer.quotes for line in _item(each.n, each.citation)))
         cited = [each.citation for each in answer.quotes]
     else:
@@ -59,10 +59,12 @@ def _page(parts: list[str], cited: Sequence[Citation]) -> str:
     return "\n\n".join((*parts, *papers)) + "\n"
 
 
-_OTHERS: dict[Basis, str] = {"own": "", "reported": " *(reported of others)*"}
+OTHERS: dict[Basis, str] = {"own": "", "reported": " *(reported of others)*"}
+"""What follows a quote."""
 
 
-def _said(answer: Answer) -> str:
+def said(answer: Answer) -> str:
+    """What the quotes or passages are, in a sentence that stands above them."""
     if answer.kind == "generated":
         return f"Written by {one_line(answer.model)}. Each quote was found in its source; the wording is the model's."
     if answer.status == "answered":
@@ -83,14 +85,14 @@ def _item(n: int, citation: Citation) -> Iterator[str]:
     """The lines of a list item: a place, and the references that are named there."""
     named = f", {sentences_named(citation.sentences)}" if citation.sentences else ""
     span = _code(f"{one_line(citation.source)}:{citation.start}-{citation.end}")
-    yield f"{n}. {_link(citation.label, citation.links.doi)}{named} ({span})"
+    yield f"{n}. {link(citation.label, citation.links.doi)}{named} ({span})"
     indent = " " * (len(str(n)) + 2)
     for each in dict.fromkeys((each.number, each.text, each.doi) for each in citation.references):
         yield f"{indent}- {_cited(*each)}"
 
 
 def _cited(number: str, text: str, doi: str) -> str:
-    parts = (f"[{_escaped(one_line(number))}]", _escaped(plain(text)), _link(doi, doi_url(one_line(doi))))
+    parts = (f"[{escaped(one_line(number))}]", escaped(plain(text)), link(doi, doi_url(one_line(doi))))
     return " ".join(filter(None, parts))
 
 
@@ -102,9 +104,9 @@ def _reference(entry: Entry) -> str:
     by = f"{names}{more}{year}".strip()
     title = entry.title if entry.title.endswith((".", "?", "!")) else f"{entry.title}."
     parts = (
-        _escaped(f"{by}.") if by else "",
-        _escaped(title),
-        f"*{_escaped(entry.journal)}*." if entry.journal else "",
+        escaped(f"{by}.") if by else "",
+        escaped(title),
+        f"*{escaped(entry.journal)}*." if entry.journal else "",
         _bare_link(doi_url(entry.doi) or entry.url),
     )
     return " ".join(filter(None, parts))
@@ -119,10 +121,11 @@ def _lines(text: str) -> Iterator[str]:
     lines = [line.strip() for line in clean(text).split("\n")]
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         ends = "\\" if line and following and _BLOCK.match(following) else ""
-        yield _escaped(line) + ends
+        yield escaped(line) + ends
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """One line of text, so that Markdown shows it as it stands."""
     return _START.sub(r"\1\\", _INLINE.sub(r"\\\g<0>", text))
 
 
@@ -134,14 +137,14 @@ def _code(text: str) -> str:
     return f"{fence}{space}{text}{space}{fence}"
 
 
-def _link(text: str, url: str) -> str:
+def link(text: str, url: str) -> str:
     """A link, if the address is one of the web; else the text."""
-    shown = _escaped(one_line(text))
+    shown = escaped(one_line(text))
     return f"[{shown}]({_address(url).replace('&', '&amp;')})" if _is_of_the_web(url) else shown
 
 
 def _bare_link(url: str) -> str:
-    return f"<{_address(url)}>" if _is_of_the_web(url) else _escaped(url)
+    return f"<{_address(url)}>" if _is_of_the_web(url) else escaped(url)
 
 
 def _address(url: str) -> str:
