@@ -16,7 +16,7 @@ from indexer.errors import LoccitError
 from service import terminal
 from service.cli.asking import ask, search, show, verify
 from service.cli.keeping import EXIT_FAILED_FILES, eval_command, index_command, info, papers, remove
-from service.cli.serving import serve
+from service.cli.serving import mcp, serve
 
 __all__ = ["EXIT_FAILED_FILES", "app", "main"]
 
@@ -81,3 +81,4 @@ app.command()(remove)
 app.command()(info)
 app.command("eval")(eval_command)
 app.command()(serve)
+app.command()(mcp)
