@@ -24,8 +24,9 @@ $(PEERS)/.peers: benchmarks/peers/requirements.txt pyproject.toml constraints.tx
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers/requirements.txt --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.setup
+$(VENV)/.dev: $(VENV)/.setup tests/mcp-1.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/mcp-1 --requirement tests/mcp-1.txt
 	touch $@
 
 setup: $(VENV)/.setup ## Make the environment in .venv

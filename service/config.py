@@ -23,8 +23,9 @@ DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 FILE = "loccit.toml"
 ENV_PREFIX = "LOCCIT_"
 _KEY = "llm_key"
-_NOT_SETTINGS = frozenset({"LOCCIT_SHARED"})
-"""Environment variables with our prefix that are not ours: where the tests find the papers to measure on."""
+_NOT_SETTINGS = frozenset({"LOCCIT_SHARED", "LOCCIT_REQUIRE_ALL"})
+"""Environment variables with our prefix that are not ours: where the tests find the papers to measure on, and whether
+they fail for want of what is optional."""
 
 
 class Settings(BaseSettings):

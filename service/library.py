@@ -242,14 +242,22 @@ class Library:
             verdicts = tuple(verdict(snapshot, claim, sources) for claim in claims)
         return VerifyReply(worst(verdicts), verdicts)
 
-    def passage(self, passage_id: str, *, context: int = 0) -> PassageReply:
-        """A passage with `context` neighbours on either side. Raises NotFoundError, UsageError."""
-        if not 0 <= context <= MAX_CONTEXT:
-            raise UsageError(f"context is {context}: ask for 0 to {MAX_CONTEXT} passages on either side")
+    def passage(
+        self, passage_id: str, *, context: int = 0, before: int | None = None, after: int | None = None
+    ) -> PassageReply:
+        """A passage with `context` neighbours on either side, or as many `before` and `after` it as these say.
+
+        Raises NotFoundError, UsageError.
+        """
+        for name, asked in (("context", context), ("before", before), ("after", after)):
+            if asked is not None and not 0 <= asked <= MAX_CONTEXT:
+                raise UsageError(f"{name} is {asked}: ask for 0 to {MAX_CONTEXT} passages on either side")
+        before, after = context if before is None else before, context if after is None else after
         with self._reader.snapshot() as snapshot:
-            around, at = snapshot.passage(passage_id, context)
-            views = [_view(snapshot, stored) for stored in around]
-            return PassageReply(views[at], tuple(views[:at]), tuple(views[at + 1 :]))
+            around, at = snapshot.passage(passage_id, max(before, after))
+            first = max(at - before, 0)
+            views = [_view(snapshot, stored) for stored in around[first : at + after + 1]]
+            return PassageReply(views[at - first], tuple(views[: at - first]), tuple(views[at - first + 1 :]))
 
     def papers(self, *, sort: PaperOrder = "paper_id", cursor: str = "", limit: int = MAX_K) -> PaperList:
         """Papers in that order, after the one named by `cursor`. Raises UsageError, NotFoundError for the cursor."""

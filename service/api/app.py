@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from indexer.embedding import available_cpus
 from indexer.errors import LoccitError
+from service import mcp_server
 from service.api import completions, v1
 from service.api.documented import DocumentedApp
 from service.api.problems import install
@@ -33,6 +34,8 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
     `base_url` is where clients find it, without a slash at the end: what absolute links begin with.
     """
 
+    mcp = mcp_server.Endpoint(library, base_url)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Requests that are worked on at once: more would only wait for one another.
@@ -41,7 +44,8 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
             await to_thread.run_sync(library.warm)
         except LoccitError as error:
             _log.warning("not ready: %s", error)  # /readyz says so until it is mended
-        yield
+        async with mcp.running():
+            yield
 
     app = DocumentedApp(
         title="loccit",
@@ -58,5 +62,6 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
     app.include_router(v1.papers)
     app.include_router(v1.state)
     app.include_router(completions.router)
+    app.router.routes.append(mcp.route())
     install(app, max_body_bytes=MAX_BODY_BYTES)
     return app

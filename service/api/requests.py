@@ -7,84 +7,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.library import DEFAULT_ASK_K
-from service.query import (
-    DEFAULT_K,
-    MAX_K,
-    MAX_NAME_CHARACTERS,
-    MAX_PHRASES,
-    MAX_QUERY_CHARACTERS,
-    MAX_REPLY_TOKENS,
-    Filters,
-)
-from service.verify import MAX_CLAIMS
+from service.query import DEFAULT_K, MAX_REPLY_TOKENS
+from service.requests import FiltersField, FiltersRequest, K, Request, Text
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class FiltersRequest(_Request):
-    """Which passages may answer; what is left out or empty does not filter."""
-
-    paper_ids: Annotated[list[str], Field(description="Only these papers.", examples=[["PMC12898183"]])] = []
-    section: Annotated[
-        str,
-        Field(description="Words of a section title anywhere on the path, or a section number.", examples=["methods"]),
-    ] = ""
-    year_from: Annotated[int, Field(description="The first year of publication; 0 for any.", examples=[2020])] = 0
-    year_to: Annotated[int, Field(description="The last year of publication; 0 for any.", examples=[2026])] = 0
-    include: Annotated[
-        list[Literal["back_matter", "references"]],
-        Field(description="What is searched beside the papers' bodies, by its words alone.", examples=[["references"]]),
-    ] = []
-    phrases: Annotated[
-        list[str],
-        Field(
-            description="Only passages whose own text holds each of these: its words side by side, not stemmed. "
-            f"At most {MAX_PHRASES}, of {MAX_NAME_CHARACTERS} characters each.",
-            examples=[["bone mass"]],
-        ),
-    ] = []
-    exclude: Annotated[
-        list[str],
-        Field(
-            description="No passages whose own text holds any of these words or phrases. "
-            f"At most {MAX_PHRASES}, of {MAX_NAME_CHARACTERS} characters each.",
-            examples=[["mice", "in vitro"]],
-        ),
-    ] = []
-
-    def checked(self) -> Filters:
-        """The same, as the library takes it."""
-        return Filters(
-            tuple(self.paper_ids),
-            self.section,
-            self.year_from,
-            self.year_to,
-            tuple(self.include),
-            tuple(self.phrases),
-            tuple(self.exclude),
-        )
-
-
-_Text = Annotated[
-    str,
-    Field(
-        max_length=MAX_QUERY_CHARACTERS,
-        description='Words or a question. In it, `"bone mass"` is required, `-mice` excluded, and `section:methods`, '
-        "`year:2018..2020` and `paper:PMC12898183` filter.",
-    ),
-]
-_K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give.")]
-_FiltersField = Annotated[FiltersRequest, Field(description="Which passages may be found.")]
-
-
-class SearchRequest(_Request):
+class SearchRequest(Request):
     """What to look for."""
 
-    query: _Text
-    k: _K = DEFAULT_K
-    filters: _FiltersField = FiltersRequest()
+    query: Text
+    k: K = DEFAULT_K
+    filters: FiltersField = FiltersRequest()
     max_tokens: Annotated[
         int,
         Field(
@@ -98,12 +30,12 @@ class SearchRequest(_Request):
     ] = ""
 
 
-class AskRequest(_Request):
+class AskRequest(Request):
     """What to ask."""
 
-    question: _Text
-    k: _K = DEFAULT_ASK_K
-    filters: _FiltersField = FiltersRequest()
+    question: Text
+    k: K = DEFAULT_ASK_K
+    filters: FiltersField = FiltersRequest()
     generate: Annotated[
         Literal["auto", "never", "always"],
         Field(
@@ -187,13 +119,6 @@ CHAT_EXAMPLES = [
     },
 ]
 
-Cited = Annotated[
-    dict[str, object] | list[object],
-    Field(
-        description="Of a citation `paper_id`, `start`, `end` and `exact` are needed. Of an answer its quotes are "
-        f"verified, or its hits where it has no quotes; {MAX_CLAIMS:,} citations at the most.",
-    ),
-]
 VERIFY_EXAMPLES = [
     {
         "paper_id": "PMC12898183",

@@ -24,7 +24,7 @@ from indexer.errors import LoccitError
 from indexer.papers import PaperOrder
 from service.api import sse
 from service.api.problems import problem_of, responses
-from service.api.requests import ASK_EXAMPLES, SEARCH_EXAMPLES, VERIFY_EXAMPLES, AskRequest, Cited, SearchRequest
+from service.api.requests import ASK_EXAMPLES, SEARCH_EXAMPLES, VERIFY_EXAMPLES, AskRequest, SearchRequest
 from service.formats import MEDIA_TYPES, Content, render, search_results
 from service.library import MAX_CONTEXT, Library
 from service.query import MAX_K, Query
@@ -38,6 +38,7 @@ from service.replies import (
     VerifyReply,
     Waiting,
 )
+from service.requests import Cited
 from service.verify import read_claims
 
 _P = ParamSpec("_P")

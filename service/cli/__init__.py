@@ -17,7 +17,7 @@ from service import terminal
 from service.cli.asking import ask, search, show, verify
 from service.cli.exporting import tools
 from service.cli.keeping import EXIT_FAILED_FILES, eval_command, index_command, info, papers, remove
-from service.cli.serving import serve
+from service.cli.serving import mcp, serve
 
 __all__ = ["EXIT_FAILED_FILES", "app", "main"]
 
@@ -83,3 +83,4 @@ app.command()(info)
 app.command("eval")(eval_command)
 app.command()(serve)
 app.command()(tools)
+app.command()(mcp)

@@ -1,8 +1,9 @@
-"""The command that serves."""
+"""The commands that serve: over HTTP, and to a chat assistant."""
 
 from __future__ import annotations
 
 import socket
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,19 @@ def serve(
         with Workers(workers - 1, partial(_serve_shared, shared)):
             terminal.note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
             api.serve(api.create_app(library, shared.base_url), listener)
+
+
+def mcp(index: Index = None, rerank: Rerank = None) -> None:
+    """Serve the index to a chat assistant, which starts this command and speaks MCP over stdin and stdout."""
+    settings = settings_of(index=index, rerank=rerank)
+    keep_numpy_to_one_thread()
+    from service.mcp_server import serve_stdio
+
+    if sys.stdin.isatty():
+        terminal.note("waiting for a chat assistant's requests on stdin; Ctrl-C stops")
+    # Errors are to say where the index was looked for: the assistant started this in a folder of its own.
+    settings = settings.model_copy(update={"index": settings.index.absolute()})
+    serve_stdio(partial(opened, settings, settings.rerank), settings.base_url)
 
 
 def _bound(settings: Settings, workers: int) -> socket.socket:

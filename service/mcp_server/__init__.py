@@ -1,0 +1,11 @@
+"""The MCP front end: what a chat assistant may ask of the library, over stdio and at `/mcp`. No logic of its own.
+
+`tools`, `resources` and `prompts` are what there is, `pages` how papers read there, `budget` what keeps a reply short;
+`server` puts them together, `stdio` and `http` carry it. Nothing else imports `mcp`.
+"""
+
+from service.mcp_server.http import Endpoint
+from service.mcp_server.server import create_server
+from service.mcp_server.stdio import serve_stdio
+
+__all__ = ["Endpoint", "create_server", "serve_stdio"]
