@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -78,3 +79,15 @@ Cited = Annotated[
         f"verified, or its hits where it has no quotes; {MAX_CLAIMS:,} citations at the most.",
     ),
 ]
+
+
+def inlined(schema: Any, schemas: Mapping[str, Any]) -> Any:  # noqa: ANN401  any JSON
+    """The schema with what it refers to in place; what stands beside a reference counts."""
+    if isinstance(schema, list):
+        return [inlined(each, schemas) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        schema = {**schemas[schema["$ref"].rpartition("/")[2]], **schema}
+        del schema["$ref"]
+    return {key: inlined(value, schemas) for key, value in schema.items()}

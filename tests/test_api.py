@@ -18,7 +18,7 @@ from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
 from indexer.errors import LoccitError, ModelError
-from service.api import MAX_BODY_BYTES, create_app
+from service.api import MAX_BODY_BYTES, bind, create_app, url
 from service.formats import MEDIA_TYPES
 from service.library import Library
 from tests.conftest import Run
@@ -595,3 +595,9 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
         assert (form["name"], form["schema"]["anyOf"][0]["const"]) == ("format", "anthropic")
     assert {"SearchReply", "Hit", "Citation", "Answer"} <= schema["components"]["schemas"].keys()
     assert "HTTPValidationError" not in schema["components"]["schemas"]
+
+
+@pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")])
+def test_where_clients_on_this_machine_find_it(host: str, address: str) -> None:
+    with bind(host, 0) as listener:
+        assert url(listener) == f"http://{address}:{listener.getsockname()[1]}"

@@ -35,6 +35,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 def url(listener: socket.socket) -> str:
     """Where clients on this machine find it."""
     host, port, *_ = listener.getsockname()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from fastapi import FastAPI
 
 from service.api import v1
+from service.requests import inlined
 
 ToolFormat = Literal["openai", "anthropic"]
 
@@ -44,7 +45,7 @@ def _operations() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         method, path, operation = found[name]
         if "requestBody" in operation:
             body = operation["requestBody"]["content"]["application/json"]["schema"]
-            arguments = _inlined(body, schemas)
+            arguments = inlined(body, schemas)
         else:
             given = operation["parameters"]
             arguments = {
@@ -53,18 +54,6 @@ def _operations() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
                 "required": [each["name"] for each in given if each["required"]],
             }
         yield name, f"{' '.join(operation['description'].split())} ({method} {path})", arguments
-
-
-def _inlined(schema: Any, schemas: Mapping[str, Any]) -> Any:  # noqa: ANN401  any JSON
-    """The schema with what it refers to in place; what stands beside a reference counts."""
-    if isinstance(schema, list):
-        return [_inlined(each, schemas) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        schema = {**schemas[schema["$ref"].rpartition("/")[2]], **schema}
-        del schema["$ref"]
-    return {key: _inlined(value, schemas) for key, value in schema.items()}
 
 
 def _described(schema: Mapping[str, Any]) -> dict[str, str]:

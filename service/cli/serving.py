@@ -49,6 +49,11 @@ def serve(
         )
         with Workers(workers - 1, partial(_serve_shared, shared)):
             terminal.note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
+            if not settings.public_base_url and listener.getsockname()[0] in ("0.0.0.0", "::"):
+                terminal.note(
+                    "other machines reach it too, and no one is asked who they are; set LOCCIT_PUBLIC_BASE_URL to the "
+                    "address that they use: links begin with it, and /mcp answers to its name"
+                )
             api.serve(api.create_app(library, shared.base_url), listener)
 
 

@@ -22,7 +22,7 @@ from service.mcp_server.budget import DEFAULT_TOKENS, MAX_TOKENS, MIN_TOKENS, fi
 from service.mcp_server.connector import Document, Results, nearest
 from service.query import DEFAULT_K, MAX_K, MAX_NAME_CHARACTERS, Query
 from service.replies import Answer, Hit, PaperList, PassageReply, ReferencesReply, SearchReply, VerifyReply
-from service.requests import Cited, FiltersField, FiltersRequest, K, Request, Text
+from service.requests import Cited, FiltersField, FiltersRequest, K, Request, Text, inlined
 from service.verify import read_claims
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ class Tool:
 
     def definition(self) -> mcp_types.Tool:
         """The tool as clients list it."""
+        schema = self.arguments.model_json_schema()
+        schemas = schema.pop("$defs", {})
         return mcp_types.Tool(
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=self.arguments.model_json_schema(),
+            input_schema=inlined(schema, schemas),  # assistants' models do not all follow references
             output_schema=schema_of(self.reply),
             annotations=_READ_ONLY,
         )
