@@ -295,7 +295,9 @@ class Library:
         """The citation of `source[start:end]`, as it was indexed: of a passage, or of a part. Raises NotFoundError."""
         with self._reader.snapshot() as snapshot:
             for stored in snapshot.passages_of(paper_id):
-                if stored.passage.start <= start < end <= stored.passage.end:
+                passage = stored.passage
+                is_within = passage.start <= start < end <= passage.end
+                if is_within and any(each.start < end and each.end > start for each in passage.sentences):
                     return cite_within(stored, _references(snapshot, stored), start, end)
         raise NotFoundError(
             f"no passage of {paper_id} holds characters {start} to {end}: its file may have changed since; search again"

@@ -17,6 +17,7 @@ from service.api.documented import DocumentedApp
 from service.api.problems import install
 from service.config import DEFAULT_BASE_URL, version
 from service.library import Library
+from service.web import pages
 
 MAX_BODY_BYTES = 4_000_000
 """A reply of 200 hits, sent back to be verified, has half a megabyte; characters that are escaped (`\\u4e00`) take six
@@ -63,5 +64,6 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
     app.include_router(v1.state)
     app.include_router(completions.router)
     app.router.routes.append(mcp.route())
+    app.include_router(pages.router)
     install(app, max_body_bytes=MAX_BODY_BYTES)
     return app

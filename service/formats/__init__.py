@@ -16,11 +16,11 @@ from service.formats.anthropic import Content, search_results
 from service.formats.bibtex import bibtex
 from service.formats.csl import csl_json
 from service.formats.entries import Entry, read_entries
-from service.formats.markdown import answer_page, bibliography, search_page
+from service.formats.markdown import answer_page, bibliography, quotation, search_page
 from service.formats.ris import ris
 from service.replies import Answer, SearchReply
 
-__all__ = ["MEDIA_TYPES", "Content", "Style", "export", "render", "search_results"]
+__all__ = ["MEDIA_TYPES", "Content", "Style", "export", "quotation", "render", "search_results"]
 
 Style = Literal["markdown", "bibtex", "ris", "csl-json"]
 

@@ -49,6 +49,12 @@ def search_page(reply: SearchReply) -> str:
     return _page(parts, [each.citation for each in reply.hits])
 
 
+def quotation(citation: Citation) -> str:
+    """The text cited as a block quote, and below it where it stands."""
+    quoted = "\n".join(f"> {line}".rstrip() for line in _lines(citation.exact))
+    return f"{quoted}\n>\n> — {_place(citation)}\n"
+
+
 def bibliography(entries: Sequence[Entry]) -> str:
     """The papers as a list."""
     return "".join(f"- {_reference(entry)}\n" for entry in entries)
@@ -83,12 +89,16 @@ def _hit(hit: Hit) -> str:
 
 def _item(n: int, citation: Citation) -> Iterator[str]:
     """The lines of a list item: a place, and the references that are named there."""
-    named = f", {sentences_named(citation.sentences)}" if citation.sentences else ""
-    span = _code(f"{one_line(citation.source)}:{citation.start}-{citation.end}")
-    yield f"{n}. {link(citation.label, citation.links.doi)}{named} ({span})"
+    yield f"{n}. {_place(citation)}"
     indent = " " * (len(str(n)) + 2)
     for each in dict.fromkeys((each.number, each.text, each.doi) for each in citation.references):
         yield f"{indent}- {_cited(*each)}"
+
+
+def _place(citation: Citation) -> str:
+    named = f", {sentences_named(citation.sentences)}" if citation.sentences else ""
+    span = _code(f"{one_line(citation.source)}:{citation.start}-{citation.end}")
+    return f"{link(citation.label, citation.links.doi)}{named} ({span})"
 
 
 def _cited(number: str, text: str, doi: str) -> str:
