@@ -19,7 +19,7 @@ msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover semantics
 
 HTML_TAG = re.compile(
     rf"</?(?:{'|'.join(sorted(_TAG_NAMES, key=len, reverse=True))})"
-    r"(?:\s+[A-Za-z_:@][\w:.-]*\s*=[^<>]*|(?:\s+(?:nowrap|open|hidden|disabled|checked|async|defer|controls))+)?\s*/?>",
+    r"(?:\s+[A-Za-z_:@][\w:.-]*\s*=[^<>]*>|(?:\s+(?:nowrap|open|hidden|disabled|checked|async|defer|controls))*\s*/?>)",
     re.IGNORECASE,
 )
 """A tag of HTML, SVG or MathML. `<Primary endpoints>`, `<p and q>` and `<LOD` are text."""

@@ -36,8 +36,8 @@ class Links:
     doi: str
     """`https://doi.org/10.3390/ijms27031453`; empty for a paper without a DOI."""
     reader: str
-    """The service's page of the paper with the place marked, below its own address:
-    `/papers/PMC1?start=18223&end=18790#cited`."""
+    """The service's page of the paper with the place marked, below the service's own address:
+    `/papers/PMC1?start=18223&end=18790&of=2434d33f4019#cited`. `of` is the beginning of the source's SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def links(paper: Paper | StoredPaper, start: int, end: int) -> Links:
     """Where to read the paper, and `source[start:end]` in it."""
     return Links(
         doi=doi_url(paper.doi),
-        reader=f"/papers/{quote(paper.paper_id, safe='')}?start={start}&end={end}#cited",
+        reader=f"/papers/{quote(paper.paper_id, safe='')}?start={start}&end={end}&of={paper.sha256[:12]}#cited",
     )
 
 

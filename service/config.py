@@ -6,6 +6,7 @@ Flag > environment (`LOCCIT_INDEX`) > `loccit.toml` in the working folder > defa
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,8 @@ DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 FILE = "loccit.toml"
 ENV_PREFIX = "LOCCIT_"
 _KEY = "llm_key"
+_UNSAFE = re.compile(r"""[\x00-\x20\x7f"'<>\\^`{|}]""")
+"""What no address has as it is (RFC 3986), and `'`."""
 _NOT_SETTINGS = frozenset({"LOCCIT_SHARED", "LOCCIT_REQUIRE_ALL"})
 """Environment variables with our prefix that are not ours: where the tests find the papers to measure on, and whether
 they fail for want of what is optional."""
@@ -69,7 +72,9 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """What absolute links begin with, without a slash at the end."""
-        return self.public_base_url.rstrip("/") or DEFAULT_BASE_URL
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        port = self.port or urlsplit(DEFAULT_BASE_URL).port
+        return self.public_base_url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     @classmethod
     def settings_customise_sources(
@@ -142,7 +147,7 @@ def _is_base(url: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    plain = url.isascii() and not any(character.isspace() for character in url) and not parts.query + parts.fragment
+    plain = url.isascii() and not _UNSAFE.search(url) and not parts.query + parts.fragment
     return (
         plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and "@" not in parts.netloc
     )

@@ -22,7 +22,7 @@ from service.cite import Citation, cite, cite_within
 from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
 from service.llm import DEFAULT_PROMPT_TOKENS, ChatModel
 from service.papertext import read_blocks
-from service.query import MAX_K, Filters, Query
+from service.query import MAX_K, Filters, Query, id_of
 from service.reading import Question, read_question
 from service.replies import (
     Answer,
@@ -254,13 +254,13 @@ class Library:
                 raise UsageError(f"{name} is {asked}: ask for 0 to {MAX_CONTEXT} passages on either side")
         before, after = context if before is None else before, context if after is None else after
         with self._reader.snapshot() as snapshot:
-            around, at = snapshot.passage(passage_id, max(before, after))
+            around, at = snapshot.passage(id_of(passage_id), max(before, after))
             first = max(at - before, 0)
             views = [_view(snapshot, stored) for stored in around[first : at + after + 1]]
             return PassageReply(views[at - first], tuple(views[: at - first]), tuple(views[at - first + 1 :]))
 
     def papers(self, *, sort: PaperOrder = "paper_id", cursor: str = "", limit: int = MAX_K) -> PaperList:
-        """Papers in that order, after the one named by `cursor`. Raises UsageError, NotFoundError for the cursor."""
+        """Papers in that order, after the one named by `cursor`. Raises UsageError."""
         if not 1 <= limit <= MAX_K:
             raise UsageError(f"limit is {limit}: ask for 1 to {MAX_K} papers")
         with self._reader.snapshot() as snapshot:
@@ -271,6 +271,7 @@ class Library:
 
     def paper(self, paper_id: str) -> PaperReply:
         """One paper's record and outline. Raises NotFoundError."""
+        paper_id = id_of(paper_id)
         with self._reader.snapshot() as snapshot:
             row = snapshot.paper(paper_id)
             return PaperReply(
@@ -282,6 +283,7 @@ class Library:
 
     def text(self, paper_id: str) -> PaperText:
         """A paper to be read from its first passage to its last. Raises NotFoundError."""
+        paper_id = id_of(paper_id)
         with self._reader.snapshot() as snapshot:
             sections = _sections(snapshot, paper_id)
             return PaperText(
@@ -293,11 +295,10 @@ class Library:
 
     def cite(self, paper_id: str, start: int, end: int) -> Citation:
         """The citation of `source[start:end]`, as it was indexed: of a passage, or of a part. Raises NotFoundError."""
+        paper_id = id_of(paper_id)
         with self._reader.snapshot() as snapshot:
-            for stored in snapshot.passages_of(paper_id):
-                passage = stored.passage
-                is_within = passage.start <= start < end <= passage.end
-                if is_within and any(each.start < end and each.end > start for each in passage.sentences):
+            for stored in snapshot.passages_at(paper_id, start, end) if 0 <= start < end < 1 << 63 else ():
+                if any(each.start < end and each.end > start for each in stored.passage.sentences):
                     return cite_within(stored, _references(snapshot, stored), start, end)
         raise NotFoundError(
             f"no passage of {paper_id} holds characters {start} to {end}: its file may have changed since; search again"
@@ -308,9 +309,12 @@ class Library:
 
         With `passage_id`, as that passage cites them. Raises NotFoundError.
         """
+        paper_id, passage_id = id_of(paper_id), id_of(passage_id)
         with self._reader.snapshot() as snapshot:
             entries = snapshot.references(snapshot.paper(paper_id).paper_id)
             passages = snapshot.passage(passage_id)[0] if passage_id else snapshot.passages_of(paper_id)
+            if passages and passages[0].paper.paper_id != paper_id:
+                raise NotFoundError(f"{passage_id} is a passage of another paper than {paper_id}: name that one")
             cited = (each for stored in passages for each in cite(stored, entries).references)
             return ReferencesReply(paper_id, marker, resolve(marker, cited, tuple(entries.values())))
 

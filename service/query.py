@@ -65,8 +65,19 @@ class Filters:
             raise UsageError(f"year_from {self.year_from} is after year_to {self.year_to}: swap them")
         roles = tuple(sorted({"body", *self.include}))
         return Selection(
-            self.paper_ids, self.section.strip(), self.year_from, self.year_to, roles, self.phrases, self.exclude
+            tuple(map(id_of, self.paper_ids)),
+            self.section.strip(),
+            self.year_from,
+            self.year_to,
+            roles,
+            self.phrases,
+            self.exclude,
         )
+
+
+def id_of(given: str) -> str:
+    """A paper's or passage's id as the index has it: one from a DOI has `_` for its slashes."""
+    return given.replace("/", "_")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,20 +19,26 @@ _MAX_RANGE = 100
 def resolve(marker: str, cited: Iterable[CitedReference], entries: Sequence[Reference]) -> tuple[CitedReference, ...]:
     """What the paper cites by that marker; else the entries of its list with that number, numbers or key.
 
+    A paper with two lists may have two entries of a number: both are given.
     `cited` are the paper's, or a passage's own. Raises NotFoundError.
     """
     wanted = _plain(marker)
+    if not wanted:
+        raise NotFoundError(
+            f"{marker[:40]!r} is no marker: give it as it stands in the text, such as '[45]' or '44-46'"
+        )
     if named := tuple(dict.fromkeys(each for each in cited if _plain(each.marker) == wanted)):
         return named
-    of_key = {entry.key: entry for entry in entries}
+    of_key: dict[str, list[Reference]] = {}
+    for entry in entries:
+        of_key.setdefault(entry.key, []).append(entry)
     keys = [wanted] if wanted in of_key else _numbers(wanted)
     missing = [key for key in keys if key not in of_key]
     if missing or not keys:
         known = f"has {len(entries):,}, {entries[0].key} to {entries[-1].key}" if entries else "is not in its file"
         raise NotFoundError(f"no reference {(missing or [marker[:40]])[0]!r} in this paper: its reference list {known}")
-    return tuple(
-        CitedReference(marker, entry.key, entry.text, entry.doi, entry.pmid) for entry in map(of_key.__getitem__, keys)
-    )
+    found = (entry for key in keys for entry in of_key[key])
+    return tuple(CitedReference(marker, entry.key, entry.text, entry.doi, entry.pmid) for entry in found)
 
 
 def _plain(marker: str) -> str:

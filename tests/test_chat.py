@@ -232,7 +232,9 @@ def test_open(piped: Piped, loccit: Piped, built: Path) -> None:
         run = piped([QUESTION, f":open {number}"], "-k", "3")
         at = run.out.index(shown)
         links = run.out[at + len(shown) :].splitlines()
-        assert re.fullmatch(r"/papers/PMC9000001\?start=\d+&end=\d+#cited \(of `loccit serve`\)", links[-1])
+        assert re.fullmatch(
+            r"/papers/PMC9000001\?start=\d+&end=\d+&of=[0-9a-f]{12}#cited \(of `loccit serve`\)", links[-1]
+        )
     doi = "https://doi.org/10.5555/limpets.2021.7"
     assert run.out.count(doi) == 3 + 1  # of each passage, and of the one that is opened once
 

@@ -75,7 +75,10 @@ def test_a_passage_is_cited_with_all_that_it_leans_on(stored: StoredPassage, bui
     )
     assert citation.references[0] == CitedReference("[1,2]", "1", entry, "10.5555/quill.1999", "")
     assert citation.links.doi == "https://doi.org/10.5555/limpets.2021.7"
-    assert citation.links.reader == f"/papers/PMC9000001?start={citation.start}&end={citation.end}#cited"
+    assert (
+        citation.links.reader
+        == f"/papers/PMC9000001?start={citation.start}&end={citation.end}&of={citation.source_sha256[:12]}#cited"
+    )
 
 
 def test_a_sentence_is_cited_with_its_own(stored: StoredPassage, built: Path) -> None:

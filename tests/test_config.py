@@ -140,7 +140,8 @@ def test_half_a_model_is_none(workdir: Path, url: str, model: str, said: str) ->
 
 
 @pytest.mark.parametrize(
-    "given", ["papers.example.org", "ftp://host", "https://user:secret@host", "https://h/?a=secret"]
+    "given",
+    ["papers.example.org", "ftp://host", "https://user:secret@host", "https://h/?a=secret", 'https://h/"><secret>'],
 )
 def test_a_base_that_links_could_not_begin_with(workdir: Path, given: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -150,7 +151,9 @@ def test_a_base_that_links_could_not_begin_with(workdir: Path, given: str) -> No
 
 
 def test_what_links_begin_with(workdir: Path) -> None:
-    assert load_settings().base_url == "http://127.0.0.1:8000"
+    assert load_settings().base_url == load_settings(port=0).base_url == "http://127.0.0.1:8000"
+    assert load_settings(port=9000, host="0.0.0.0").base_url == "http://127.0.0.1:9000"
+    assert load_settings(host="::1").base_url == "http://[::1]:8000"
     assert load_settings(public_base_url="https://papers.example.org/loccit/").base_url == (
         "https://papers.example.org/loccit"
     )

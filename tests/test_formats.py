@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import bibtexparser
@@ -18,7 +19,8 @@ from pybtex.database import BibliographyData, parse_string
 
 from service.answer import Kind, Quote, Status
 from service.cite import Citation, CitedReference, Links
-from service.formats import Style, export, render
+from service.formats import Style, export, render, search_results
+from service.formats.anthropic import SearchResult, Text
 from service.formats.entries import plain
 from service.names import Name, read_name
 from service.printable import one_line
@@ -193,6 +195,24 @@ def test_a_search_as_markdown() -> None:
         "2. Kettle, sentence 1 (`` a `b`.md:0-0 ``)\n\n   > Boil it:\n   >\n   > \\- once\\\n   > \\- twice\n\n"
         f"**Papers**\n\n{LIMPETS_LISTED}- What of it?\n"
     )
+
+
+def test_search_results_of_an_answer_that_is_none_quite() -> None:
+    said, result = search_results(answer([KETTLES], status="partial"), "https://papers.example.org")
+    assert said == Text("The papers touch on this. The nearest sentences:")
+    assert isinstance(result, SearchResult)
+    whole = answer([KETTLES])
+    reported = replace(whole, quotes=(replace(whole.quotes[0], basis="reported"),))
+    (result,) = search_results(reported, "https://papers.example.org")
+    assert isinstance(result, SearchResult)
+    assert result.title == f"{KETTLES.label} (reported of others)"
+
+
+def test_search_results_of_a_table_are_its_rows() -> None:
+    rows = "| Osteoporosis | 19.8% (11) | 28.9% (7) |\n| None. | 1 | 2 |"
+    (result,) = search_results(search([replace(KETTLES, exact=rows)]), "https://papers.example.org")
+    assert isinstance(result, SearchResult)
+    assert [each.text for each in result.content] == rows.split("\n")
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ def test_roles(title: str, role: str) -> None:
         ("# T\n\nwords\n", "sub/my paper.md", "my_paper"),
         ("---\npaper_id: own/id\n---\n# T\n\nPMC123 · J · 2001\n", "a.md", "own_id"),
         ("", ".md", ".md"),
+        ("---\npaper_id: ..\n---\n# T\n", "a.md", "_.."),
     ],
 )
 def test_paper_id(text: str, source: str, paper_id: str) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import NotFoundError
+from indexer.errors import NotFoundError, UsageError
 from indexer.papers import Reference
 from indexer.sources import SourceFile, parse_source, read_bytes
 from service.cite import CitedReference
 from service.library import Library
+from service.query import Filters, Query
 from service.resolve import resolve
 
 
@@ -35,7 +36,7 @@ def test_a_citation_of_a_part_is_that_of_the_quote(library: Library) -> None:
 
 def test_what_no_passage_holds_is_not_cited(library: Library) -> None:
     paper_id = library.papers().papers[0].paper_id
-    for start, end in ((0, 10**6), (5, 5), (9, 3), (-5, 2)):
+    for start, end in ((0, 10**6), (5, 5), (9, 3), (-5, 2), (0, 10**30)):
         with pytest.raises(NotFoundError, match=rf"no passage of {paper_id} holds characters {start} to {end}: "):
             library.cite(paper_id, start, end)
 
@@ -62,7 +63,7 @@ def test_a_marker_as_the_text_has_it_names_what_it_names_there() -> None:
     assert resolve("[1 – 3]", [*cited, *cited], []) == tuple(cited)
 
 
-@pytest.mark.parametrize("marker", ["[4]", "[1-4]", "Smith 2020", "", "[3-1]", "[1-9999]"])
+@pytest.mark.parametrize("marker", ["[4]", "[1-4]", "Smith 2020", "[3-1]", "[1-9999]"])
 def test_an_unknown_marker_says_what_there_is(marker: str) -> None:
     entries = [Reference(key, "", "", "", 0, 1) for key in ("1", "2", "3")]
     with pytest.raises(NotFoundError, match=r"in this paper: its reference list has 3, 1 to 3$"):
@@ -76,6 +77,10 @@ def test_references_of_a_passage_and_of_a_paper(library: Library) -> None:
         ("[1,2]", "2", "10.5555/brack.2007"),
     ]
     first = library.paper("PMC9000001").passage_ids[0]
+    with pytest.raises(NotFoundError, match="is a passage of another paper than kettle_notes"):
+        library.references("kettle_notes", "[1]", passage_id=first)
+    with pytest.raises(NotFoundError, match=r"'\[\]' is no marker: give it as it stands"):
+        library.references("PMC9000001", "[]")
     assert library.references("PMC9000001", "2", passage_id=first).references[0].doi == "10.5555/brack.2007"
     with pytest.raises(NotFoundError, match="no reference '3' in this paper: its reference list has 2, 1 to 2"):
         library.references("PMC9000001", "[1-3]")
@@ -98,5 +103,19 @@ def test_papers_in_every_order(library: Library) -> None:
             listed += page.papers
             cursor = page.next_cursor
         assert listed == sorted(papers, key=key)
-    with pytest.raises(NotFoundError, match="no paper 'gone'"):
-        library.papers(sort="title", cursor="gone")
+        with pytest.raises(UsageError, match="the cursor names no paper of this index"):
+            library.papers(sort=order, cursor="gone")  # type: ignore[arg-type]
+
+
+def test_a_number_of_two_lists_names_both() -> None:
+    entries = [Reference(key, f"Entry {n}", "", "", 0, 1) for n, key in enumerate(("1", "", "1", "2"))]
+    assert [each.text for each in resolve("[1-2]", [], entries)] == ["Entry 0", "Entry 2", "Entry 3"]
+
+
+def test_a_doi_is_an_id(library: Library) -> None:
+    by_id, by_doi = (library.text(each) for each in ("10.5555_lichen.2019.3", "10.5555/lichen.2019.3"))
+    assert by_id == by_doi
+    passage_id = library.paper("10.5555/lichen.2019.3").passage_ids[0]
+    assert library.passage(passage_id.replace("_", "/")).passage.passage_id == passage_id
+    found = library.search(Query("slow growth", filters=Filters(("10.5555/lichen.2019.3",)))).hits
+    assert {hit.citation.paper_id for hit in found} == {"10.5555_lichen.2019.3"}

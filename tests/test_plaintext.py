@@ -1,9 +1,12 @@
 """What the embedder reads is the words."""
 
+import time
+
 import pytest
 
 from indexer.papers import Span
 from indexer.plaintext import plain_text
+from indexer.syntax import HTML_TAG
 
 
 @pytest.mark.parametrize(
@@ -39,3 +42,10 @@ def test_markers_are_dropped_without_a_hole() -> None:
 def test_table_cells_are_joined() -> None:
     source = "| Gene | Fold |\n|:---|---:|\n| MYC | 2.1 |"
     assert plain_text(source, 0, len(source), table=True) == "Gene, Fold; MYC, 2.1"
+
+
+def test_a_tag_that_never_closes_takes_no_time() -> None:
+    began = time.thread_time()
+    for opening in ("<a href=", "<a", "<a open"):
+        assert HTML_TAG.match(opening + " " * 200_000 + "x") is None
+    assert time.thread_time() - began < 1  # what is quadratic takes minutes

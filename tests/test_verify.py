@@ -164,7 +164,7 @@ def test_text_inserted_above(shelf: Shelf) -> None:
     assert (now.start, now.end) == (cited.start + 31, cited.end + 31)
     assert (cited.paragraph, now.paragraph, now.label) == (2, 3, cited.label.replace("¶2", "¶3"))
     assert [each.number for each in now.references] == ["1", "2"]
-    assert now.links.reader == f"/papers/PMC9000001?start={now.start}&end={now.end}#cited"
+    assert now.links.reader == f"/papers/PMC9000001?start={now.start}&end={now.end}&of={now.source_sha256[:12]}#cited"
     shelf.build()
     assert same_place(now, shelf.cited(GRIP))
     assert shelf.verdict(shelf.cited(GRIP)).reason == "the text stands there"

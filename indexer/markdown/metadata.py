@@ -304,11 +304,12 @@ def clean_doi(value: str) -> str:
 
 
 def paper_id(metadata: Metadata, source: str) -> str:
-    """The PMCID, else the DOI with `/` as `_`, else the file's stem; never empty."""
+    """The PMCID, else the DOI with `/` as `_`, else the file's stem; never empty, nor `..`, which no address keeps."""
     name = source.rsplit("/", 1)[-1]
     stem = name.rsplit(".", 1)[0] or name
     chosen = metadata.paper_id or metadata.pmcid or metadata.doi or stem
-    return "".join("_" if each in "/ " or not each.isprintable() else each for each in chosen) or "_"
+    plain = "".join("_" if each in "/ " or not each.isprintable() else each for each in chosen)
+    return plain if plain.strip(".") else f"_{plain}"
 
 
 def record_url(metadata: Metadata) -> str:

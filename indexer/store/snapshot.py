@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from indexer.embedding import PassageVectors, Vectors
-from indexer.errors import NotFoundError
+from indexer.errors import NotFoundError, UsageError
 from indexer.papers import PaperOrder, Passage, Reference, Sentence
 from indexer.store import postings
 from indexer.store.dense import DenseIndex, Ids, Scores, Structure
@@ -324,17 +324,23 @@ class Snapshot:
         self._known([paper_id])
         return self._passages("papers.paper_id = ?", (paper_id,))
 
+    def passages_at(self, paper_id: str, start: int, end: int) -> list[StoredPassage]:
+        """The passages of a paper that hold all of that span of its source. Raises NotFoundError."""
+        self._known([paper_id])
+        return self._passages("papers.paper_id = ? AND start <= ? AND end >= ?", (paper_id, start, end))
+
     def papers(self, order: PaperOrder = "paper_id", *, after: str = "", limit: int = -1) -> list[StoredPaper]:
         """Papers in that order, from the one after the paper `after`; those alike by their ids.
 
-        Raises NotFoundError, where the order needs to know that paper.
+        Raises UsageError where there is no such paper.
         """
+        if after and not self._papers("papers.paper_id = ?", (after,)):
+            raise UsageError("the cursor names no paper of this index, or no longer: begin the list anew, without it")
         if order == "paper_id":
             return self._papers("papers.paper_id > ? ORDER BY papers.paper_id LIMIT ?", (after, limit))
         key = _ORDERS[order]
         if not after:
             return self._papers(f"1 ORDER BY {key}, papers.paper_id LIMIT ?", (limit,))
-        self._known([after])
         return self._papers(
             f"({key}, papers.paper_id) > (SELECT {key}, papers.paper_id FROM papers WHERE papers.paper_id = ?) "
             f"ORDER BY {key}, papers.paper_id LIMIT ?",
@@ -404,11 +410,13 @@ class Snapshot:
 
     def _passages(self, where: str, values: Sequence[str | int]) -> list[StoredPassage]:
         rows = self._connection.execute(
-            f"SELECT {_PASSAGE_COLUMNS}, {_PAPER_COLUMNS} FROM passages JOIN papers ON papers.id = passages.paper "
+            f"SELECT passages.paper, {_PASSAGE_COLUMNS} FROM passages JOIN papers ON papers.id = passages.paper "
             f"WHERE {where} ORDER BY passages.paper, passages.ordinal",
             values,
-        )
-        return [_passage(row) for row in rows]
+        ).fetchall()
+        ids = list(dict.fromkeys(row[0] for row in rows))
+        papers = dict(zip(ids, self._papers(f"papers.id IN ({marks(ids)}) ORDER BY papers.id", ids), strict=True))
+        return [_passage(row, papers[paper]) for paper, *row in rows]
 
 
 def _holds_all(patterns: Sequence[re.Pattern[str]], folded: str) -> bool:
@@ -423,7 +431,6 @@ _PASSAGE_COLUMNS = (
     "passages.id, passage_id, papers.paper_id, ordinal, start, end, text, kind, role, section, section_number, "
     "sentences, embedded_text, n_wordpieces, n_tokens, markers"
 )
-_N_PASSAGE_COLUMNS = 16
 
 _Row = Sequence[Any]
 
@@ -438,8 +445,8 @@ def _paper(row: _Row) -> StoredPaper:
     )  # fmt: skip
 
 
-def _passage(row: _Row) -> StoredPassage:
-    row_id, *own = row[:_N_PASSAGE_COLUMNS]
+def _passage(row: _Row, paper: StoredPaper) -> StoredPassage:
+    row_id, *own = row
     markers = tuple((start, end, tuple(numbers)) for start, end, numbers in json.loads(own.pop()))
     (
         passage_id,
@@ -461,4 +468,4 @@ def _passage(row: _Row) -> StoredPassage:
         passage_id, paper_id, int(ordinal), int(start), int(end), text, kind, role, tuple(json.loads(section)), number,
         tuple(Sentence(*each) for each in json.loads(sentences)), embedded, int(pieces), int(tokens),
     )  # fmt: skip
-    return StoredPassage(int(row_id), passage, _paper(row[_N_PASSAGE_COLUMNS:]), markers)
+    return StoredPassage(int(row_id), passage, paper, markers)

@@ -55,6 +55,7 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to where a proxy found the service
         generate_unique_id_function=lambda route: route.name,  # stable: the handler's name
     )
     app.state.library = library

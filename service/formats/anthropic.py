@@ -6,14 +6,19 @@ Source: https://platform.claude.com/docs/en/build-with-claude/search-results. A 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from indexer.sentences import split_sentences
+from service.answer import Basis
 from service.cite import Citation
 from service.formats.markdown import said
 from service.formats.message import reader_url
 from service.replies import Answer, SearchReply
+
+_TABLE = re.compile(r"^[ \t]*\||<t[dhr]\b", re.MULTILINE | re.IGNORECASE)
+_LINE = re.compile(r"[^\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Citations:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A passage or quote, sentence by sentence."""
+    """A passage or quote, sentence by sentence; a table row by row."""
 
     source: str
     """Its absolute address in the service's reader."""
@@ -50,16 +55,17 @@ Content = tuple[SearchResult | Text, ...]
 def search_results(reply: Answer | SearchReply, base_url: str) -> Content:
     """A result for each quote of an answer, for each hit of a search.
 
-    Where nothing is quoted, the answer's hits, after a text that says that they do not answer.
+    Where an answer quotes nothing, its hits. A text says so first, and where the papers but touch on the question.
     """
-    if isinstance(reply, Answer) and reply.quotes:
-        return tuple(_result(each.text, each.citation, base_url) for each in reply.quotes)
-    results = tuple(_result(each.text, each.citation, base_url) for each in reply.hits)
-    if isinstance(reply, Answer):
-        return Text(said(reply)), *results
-    return results or (Text("No passage fits."),)
+    if isinstance(reply, SearchReply):
+        hits = tuple(_result(each.text, each.citation, base_url) for each in reply.hits)
+        return hits or (Text("No passage fits."),)
+    quotes = tuple(_result(each.text, each.citation, base_url, each.basis) for each in reply.quotes)
+    results = quotes or tuple(_result(each.text, each.citation, base_url) for each in reply.hits)
+    return results if quotes and reply.status == "answered" else (Text(said(reply)), *results)
 
 
-def _result(text: str, citation: Citation, base_url: str) -> SearchResult:
-    sentences = tuple(Text(text[span.start : span.end]) for span in split_sentences(text))
-    return SearchResult(reader_url(base_url, citation), citation.label, sentences)
+def _result(text: str, citation: Citation, base_url: str, basis: Basis = "own") -> SearchResult:
+    parts = _LINE.findall(text) if _TABLE.search(text) else [text[at.start : at.end] for at in split_sentences(text)]
+    title = f"{citation.label} (reported of others)" if basis == "reported" else citation.label
+    return SearchResult(reader_url(base_url, citation), title, tuple(map(Text, parts)))
