@@ -62,6 +62,9 @@ CREATE TABLE papers (
     title_terms TEXT NOT NULL
 );
 CREATE INDEX papers_origin ON papers (origin);
+CREATE INDEX papers_title ON papers (lower(title), paper_id);
+CREATE INDEX papers_year ON papers (-coalesce(year, 0), paper_id);
+CREATE INDEX papers_journal ON papers (lower(journal), paper_id);
 CREATE TABLE reference_entries (
     paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
     number INTEGER NOT NULL,
