@@ -32,6 +32,11 @@ class LoccitError(Exception):
     """The last part of the problem type in HTTP replies."""
 
 
+def bug_message(error: Exception) -> str:
+    """What users are told of an error that is not of this family: its name only, as its text may say too much."""
+    return f"{type(error).__name__}: please report this as a bug in loccit, with what the server logged"
+
+
 class UsageError(LoccitError):
     """The request itself is wrong: an empty query, a `k` out of range, a filter that cannot be read."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import openai
 import pytest
+import tiktoken
 import uvicorn
 from markdown_it import MarkdownIt
 from openai.types.chat import ChatCompletion
@@ -17,9 +20,9 @@ from starlette.testclient import TestClient
 
 from indexer.embedding import Embedder
 from indexer.errors import GenerationError, IndexMissingError, ModelError
-from indexer.tokens import count_tokens
+from indexer.tokens import ENCODING, count_tokens
 from service.answer import Quote
-from service.api import MAX_BODY_BYTES, bind, create_app
+from service.api import MAX_BODY_BYTES, bind, completions, create_app
 from service.api.chores import chore_reply, question_in
 from service.api.documented import EXAMPLES_FILE
 from service.followup import last_of
@@ -228,6 +231,46 @@ def test_the_papers_do_not_say(client: openai.OpenAI) -> None:
         assert text.endswith(f"]({url.replace('&', '&amp;')})")
 
 
+@pytest.mark.model
+def test_tokens_are_counted_where_they_are_told_and_off_the_event_loop(
+    plain: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+
+    def count(texts: list[str]) -> list[int]:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        counted.append(texts)
+        return [1 for _ in texts]
+
+    monkeypatch.setattr(completions, "count_tokens", count)
+    body = {"model": "loccit", "messages": asked(QUESTION)}
+    assert "usage" not in plain.post("/v1/chat/completions", json=body | {"stream": True}).text
+    assert counted == []
+    assert plain.post("/v1/chat/completions", json=body).json()["usage"]["total_tokens"] == 3
+    usage = {"stream": True, "stream_options": {"include_usage": True}}
+    assert '"total_tokens": 3}' in plain.post("/v1/chat/completions", json=body | usage).text
+    assert [texts[:2] for texts in counted] == [["Answer like a pirate.", QUESTION]] * 2
+
+
+@pytest.mark.parametrize("text", [" " * 1_000_000 + "x", "\n" * 1_000_000, "x" * 1_000_000, "😀" * 250_000])
+def test_tokens_of_long_runs(text: str) -> None:
+    began = time.thread_time()
+    (n,) = count_tokens([text])
+    assert 1_000 < n < len(text) * 3
+    assert time.thread_time() - began < 1
+
+
+def test_tokens_of_long_texts_are_nearly_exact() -> None:
+    text = f"{LIMPETS}\n" * 40
+    exact = len(tiktoken.get_encoding(ENCODING).encode_ordinary(text))
+    n_pieces = len(text) // 10_000 + 1
+    assert n_pieces > 3
+    found, nothing, short = count_tokens([text, "", "water"])
+    assert 0 <= found - exact < n_pieces
+    assert (nothing, short) == (0, 1)
+
+
 # Conversations
 
 
@@ -291,6 +334,55 @@ ATTACHED = f"### Task:\nRespond to the user query.\n<context>\n<source id='1'>x<
 )
 def test_chores_of_open_webui(prompt: str, reply: dict[str, Any]) -> None:
     assert json.loads(chore_reply(prompt) or "") == reply
+
+
+LONG = 1_000_000
+ENDLESS = {
+    "line breaks": "\n",
+    "blanks": " ",
+    "dashes": "-",
+    "objects": "{ ",
+    "keys": '{"title" ',
+    "users": "user:\n",
+    "users who say": "USER: a\n\n",
+    "assistants": "AI: a\n",
+    "tags": "<user_query>",
+    "ends of histories": "</chat_history>",
+    "contexts": "</context>",
+}
+
+
+@pytest.mark.parametrize("run", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "",
+        "### Task:",
+        '### Task: { "title": } <chat_history>',
+        '### Task: { "title": } <chat_history>user: a',
+        "### Task: </context>",
+        "### Task: </context><user_query>",
+        LIBRECHAT.partition("User:")[0],
+    ],
+)
+def test_chores_without_end_are_soon_told(opening: str, run: str) -> None:
+    message = opening + run * (LONG // len(run)) + "b"
+    began = time.thread_time()
+    chore_reply(message)
+    question_in(message)
+    assert time.thread_time() - began < 0.2
+
+
+def test_titles_are_of_what_was_asked_first() -> None:
+    task = '### Task: { "title": } <chat_history>\n'
+    for history, title in (
+        ("ASSISTANT: hello\nUSER: why?\nUSER: and why not?\n</chat_history>", "why?"),
+        ("USER:\n\n  why so?  \n</chat_history>\nUSER: no", "why so?"),
+        ("**user:** why?", "** why?"),
+        ("USER: \nASSISTANT: x", ""),
+        ("USER: " + "limpets " * 10_000, "limpets limpets limpets limpets limpets limpets limpets…"),
+    ):
+        assert json.loads(chore_reply(task + history) or "") == {"title": title}
 
 
 def test_chores_of_librechat() -> None:
@@ -398,7 +490,9 @@ def test_errors_before_and_beside_the_library(plain: TestClient, monkeypatch: py
     json_type = {"content-type": "application/json"}
     problem(plain.post(path, content=b" " * (MAX_BODY_BYTES + 1), headers=json_type), 413)
     assert "not JSON" in problem(plain.post(path, content=b"{", headers=json_type), 400)["message"]
-    problem(plain.get(path), 405)
+    refused = plain.get(path)
+    problem(refused, 405)
+    assert refused.headers["allow"] == "POST"
     for raised, status, code in (
         (IndexMissingError("no index: run `loccit index`"), 503, "index_missing"),
         (ModelError("no model"), 500, "model_unavailable"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from indexer.embedding import Embedder
 from indexer.errors import GenerationError, IndexMissingError, LoccitError, ModelError
 from service.api import MAX_BODY_BYTES, create_app
 from service.api.documented import EXAMPLES_FILE
+from service.api.problems import OpenAIError
 from service.library import Library
 from tests.golden.replies import replies, without_figures
 
@@ -78,6 +80,22 @@ def test_an_operation_is_described(document: dict[str, Any], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
+def test_its_parameters_are_shown(document: dict[str, Any], name: str) -> None:
+    real = json.loads(EXAMPLES_FILE.read_text(encoding="utf-8"))
+    paper_id = real["show_paper"]["paper"]["paper_id"]
+    ids = {
+        "paper_id": paper_id,
+        "cursor": paper_id,
+        "passage_id": real["show_passage"]["passage"]["passage_id"],
+        "model_id": real["show_model"]["id"],
+    }
+    for each in operation(document, name).get("parameters", ()):
+        (example,) = each["schema"]["examples"]
+        check(document, each["schema"], example)
+        assert example == ids.get(each["name"], example)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_its_examples_fit_its_schemas(document: dict[str, Any], name: str) -> None:
     found = operation(document, name)
     reply = found["responses"]["200"]["content"][JSON]
@@ -93,11 +111,30 @@ def test_its_examples_fit_its_schemas(document: dict[str, Any], name: str) -> No
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_each_of_its_errors_has_a_form(document: dict[str, Any], name: str) -> None:
     errors = {status: each for status, each in operation(document, name)["responses"].items() if status != "200"}
-    form = JSON if OPERATIONS[name][1].startswith(("/v1/models", "/v1/chat")) else "application/problem+json"
+    is_openai = OPERATIONS[name][1].startswith(("/v1/models", "/v1/chat"))
+    form = JSON if is_openai else "application/problem+json"
+    schema = {"$ref": f"#/components/schemas/{'OpenAIProblem' if is_openai else 'Problem'}"}
     for each in errors.values():
-        assert list(each["content"]) == [form]
-        assert each["content"][form]["schema"]
+        assert each["content"] == {form: {"schema": schema}}
     assert bool(errors) == (name != "health")
+
+
+def test_the_form_of_a_problem(document: dict[str, Any]) -> None:
+    components = document["components"]["schemas"]
+    problem, field_error = components["Problem"], components["FieldError"]
+    types = {name: each["type"] for name, each in problem["properties"].items()}
+    texts = dict.fromkeys(("type", "title", "detail", "instance"), "string")
+    assert types == {**texts, "status": "integer", "errors": "array"}
+    assert problem["required"] == ["type", "title", "status", "detail", "instance"]
+    assert problem["properties"]["errors"]["items"] == {"$ref": "#/components/schemas/FieldError"}
+    assert {name: each["type"] for name, each in field_error["properties"].items()} == {
+        "field": "string",
+        "message": "string",
+    }
+    assert field_error["required"] == ["field", "message"]
+    wrong = OpenAIError("x", "server_error", None, None)
+    assert components["OpenAIProblem"]["properties"] == {"error": {"$ref": "#/components/schemas/OpenAIError"}}
+    assert components["OpenAIError"]["required"] == list(asdict(wrong))
 
 
 def test_the_examples_were_real_replies(embedder: Embedder) -> None:

@@ -5,6 +5,7 @@ Whatever the model does, no sentence is shown as cited whose quote does not stan
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -16,12 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 import service.api.sse
+import service.api.v1
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
@@ -49,6 +52,7 @@ from tests.llm_server import (
 pytestmark = pytest.mark.model
 
 QUESTION = "why do limpets lose their grip in warm water?"
+USER = {"role": "user", "content": QUESTION}
 KEY = "sk-very-secret-0123456789"
 PLANTED = """\
 # On limpets, their grip and warm water
@@ -445,6 +449,52 @@ def test_a_client_that_goes_away_stops_the_model(
     assert not endpoint.left.is_set()
     connection.close()
     assert endpoint.left.wait(5)
+
+
+@pytest.mark.parametrize("path", ["/v1/ask", "/v1/chat/completions"])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_request_that_is_cancelled_lets_go_of_the_model(
+    asked: Library, monkeypatch: pytest.MonkeyPatch, path: str, steps: int
+) -> None:
+    """In a step that goes on, as servers that shut down cancel requests. The error holds on to their generators."""
+    waiting, closed = threading.Event(), threading.Event()
+
+    def waits(*_: object, **__: object) -> Iterator[Waiting]:
+        try:
+            for _n in range(steps):
+                yield Waiting()
+            waiting.set()
+            time.sleep(0.2)
+            yield Waiting()
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(Library, "ask_stream", waits)
+    body = {"question": QUESTION} if path == "/v1/ask" else {"model": "loccit", "messages": [USER]}
+
+    async def cancelled() -> None:
+        transport = httpx.ASGITransport(create_app(asked))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            request = asyncio.create_task(client.post(path, json=body))
+            assert await asyncio.to_thread(waiting.wait, 10)
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await request
+            assert caught.traceback
+            assert closed.is_set()
+
+    asyncio.run(cancelled())
+
+
+def test_an_answer_is_rendered_off_the_event_loop(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rendered(*_: object) -> str:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return "rendered"
+
+    monkeypatch.setattr(service.api.v1, "render", rendered)
+    body = {"question": QUESTION, "generate": "never"}
+    assert client.post("/v1/ask", json=body, headers={"accept": "text/markdown"}).text == "rendered"
 
 
 def test_a_quiet_stream_says_that_it_lives(

@@ -25,11 +25,11 @@ _TITLE = re.compile(
     r"|Please generate a concise title \(max 40 characters\))"
 )
 """How LibreChat's prompts for a title begin."""
-_FIRST_QUESTION = re.compile(
-    r"^\W*user:\s*(.+?)\s*(?=^\W*(?:ai|assistant):|</chat_history>|\Z)", re.MULTILINE | re.DOTALL | re.IGNORECASE
-)
+_TURN = re.compile(r"^[^\w\n]*(user|ai|assistant):|</chat_history>", re.MULTILINE | re.IGNORECASE)
+"""Where someone's words begin, and all of them end."""
+_LOOKED_AT = 4_000
+"""Characters of a conversation in which a title is looked for."""
 _CONTEXT_END = "</context>"
-_QUERY = re.compile(r"<user_query>(.*?)</user_query>", re.DOTALL)
 
 
 def chore_reply(message: str) -> str | None:
@@ -49,10 +49,16 @@ def question_in(message: str) -> str:
     if not _TASK.match(message) or _CONTEXT_END not in message:
         return message
     after = message.rpartition(_CONTEXT_END)[2]
-    query = _QUERY.search(after)
-    return (query[1] if query else after).strip()
+    query, closed, _ = after.partition("<user_query>")[2].partition("</user_query>")
+    return (query if closed else after).strip()
 
 
 def _title(conversation: str) -> str:
-    asked = _FIRST_QUESTION.search(conversation)
-    return shorten(clean(asked[1]), _MAX_TITLE_CHARACTERS, placeholder="…") if asked else ""
+    beginning = conversation[:_LOOKED_AT]
+    turns = _TURN.finditer(beginning)
+    for turn in turns:
+        if (turn[1] or "").lower() == "user":
+            following = next(turns, None)
+            asked = beginning[turn.end() : following.start() if following else None]
+            return shorten(clean(asked), _MAX_TITLE_CHARACTERS, placeholder="…")
+    return ""

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import uuid4
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse
@@ -141,7 +141,9 @@ def list_models(http: Request) -> ModelList:
     response_model=Model,
     responses=openai_responses(HTTPStatus.NOT_FOUND, *_ALWAYS),
 )
-def show_model(model_id: Annotated[str, PathParameter(description="Its name.")], http: Request) -> Model | Response:
+def show_model(
+    model_id: Annotated[str, PathParameter(description="Its name.", examples=[MODEL])], http: Request
+) -> Model | Response:
     """One model."""
     return Model(model_id) if model_id in _models(http) else _unknown(model_id, http)
 
@@ -195,10 +197,9 @@ async def complete_chat(request: Annotated[ChatRequest, Body(examples=CHAT_EXAMP
         )
     pieces = reply.pieces(http.app.state.library)
     await sse.step(pieces)
-    while not reply.message.is_whole and not await http.is_disconnected():
-        await sse.step(pieces, writers)
-    await sse.close(pieces)
-    return JSONResponse(asdict(reply.completion()))
+    if not reply.message.is_whole:
+        await sse.last(pieces, http, writers)
+    return await to_thread.run_sync(lambda: JSONResponse(asdict(reply.completion())))
 
 
 def _models(http: Request) -> dict[str, Generate]:
@@ -226,13 +227,12 @@ class _Reply:
         self._base_url = base_url
         self._id = f"chatcmpl-{uuid4().hex}"
         self._created = int(time.time())
-        self._usage = Usage(0, 0, 0)
 
     def pieces(self, library: Library) -> Generator[str, None, None]:
         """The message as it comes about; empty pieces while a model is waited for. Raises as `Library.ask_stream`."""
         said = self._request.questions
         if (chore := chore_reply(said[-1])) is not None:
-            yield self._counted(self.message.reply(chore))
+            yield self.message.reply(chore)
             return
         questions = [question_in(each) for each in said]
         asked = last_of(questions)
@@ -243,7 +243,7 @@ class _Reply:
             if asked.note:
                 opening += self.message.remark(f"{asked.note[0].upper()}{asked.note[1:]}")
             for event in events:
-                yield self._counted(opening + self._written(event))
+                yield opening + self._written(event)
                 opening = ""
 
     def frames(self, library: Library) -> Generator[bytes, None, None]:
@@ -258,19 +258,16 @@ class _Reply:
     def completion(self) -> ChatCompletion:
         """The whole reply."""
         message = AssistantMessage(self.message.content, self._annotations())
-        return ChatCompletion(self._id, self._created, self._request.model, (Choice(message),), self._usage)
+        return ChatCompletion(self._id, self._created, self._request.model, (Choice(message),), self._usage())
 
     def _written(self, event: Statement | Waiting | Answer) -> str:
         if isinstance(event, Waiting):
             return ""
         return self.message.state(event) if isinstance(event, Statement) else self.message.finish(event)
 
-    def _counted(self, piece: str) -> str:
-        """The piece; after the last one, the tokens of all."""
-        if self.message.is_whole:
-            *given, written = count_tokens([*(each.text for each in self._request.messages), self.message.content])
-            self._usage = Usage(sum(given), written, sum(given) + written)
-        return piece
+    def _usage(self) -> Usage:
+        *given, written = count_tokens([*(each.text for each in self._request.messages), self.message.content])
+        return Usage(sum(given), written, sum(given) + written)
 
     def _annotations(self) -> tuple[Annotation, ...]:
         return tuple(
@@ -283,7 +280,7 @@ class _Reply:
     def _end(self) -> bytes:
         annotations = [asdict(each) for each in self._annotations()]
         end = self._chunk({"annotations": annotations} if annotations else {}, "stop")
-        return end + (self._frame([], asdict(self._usage)) if self._request.wants_usage else b"") + _DONE
+        return end + (self._frame([], asdict(self._usage())) if self._request.wants_usage else b"") + _DONE
 
     def _chunk(self, delta: dict[str, object], finish: Literal["stop"] | None = None) -> bytes:
         return self._frame([{"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}])

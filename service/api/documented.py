@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of replies beside their types: an example of each operation's, which was a real one.
+"""What the OpenAPI document says beside FastAPI's part: problems, and an example of each operation's reply, a real one.
 
 `make golden` writes the examples anew.
 """
@@ -11,11 +11,13 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from service.api.problems import components
+
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
 
 
 class DocumentedApp(FastAPI):
-    """An app whose document has the examples."""
+    """An app whose document has the examples, and the schemas of problems."""
 
     def openapi(self) -> dict[str, Any]:
         """The document. The examples are put in at the end: FastAPI leaves out what is null."""
@@ -25,4 +27,5 @@ class DocumentedApp(FastAPI):
             for operation in methods.values():
                 content = operation["responses"]["200"]["content"]
                 content["application/json"]["example"] = examples.get(operation["operationId"])
+        document["components"]["schemas"] |= components()
         return document

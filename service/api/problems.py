@@ -6,29 +6,48 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from indexer.errors import LoccitError, UsageError
+from indexer.errors import LoccitError, UsageError, bug_message
 
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:loccit:problem:"
+_COMPONENTS = "#/components/schemas/"
 _OPENAI_PATHS = ("/v1/models", "/v1/chat/")
 
 _log = logging.getLogger(__name__)
 
 
-class FieldError(TypedDict):
+@dataclass(frozen=True, slots=True)
+class FieldError:
     """What is wrong with one field of a request."""
 
-    field: str
-    """Where it stands, dotted: `body.filters.year_from`."""
+    field: Annotated[str, Field(description="Where it stands, dotted.", examples=["body.filters.year_from"])]
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """RFC 9457 problem details."""
+
+    type: Annotated[str, Field(examples=[f"{_URN}{UsageError.slug}"])]
+    title: Annotated[str, Field(examples=["Invalid request"])]
+    status: Annotated[int, Field(examples=[UsageError.http_status])]
+    detail: Annotated[str, Field(examples=["k is 0: ask for 1 to 200 passages"])]
+    instance: Annotated[str, Field(examples=["/v1/search"])]
+    errors: Annotated[
+        tuple[FieldError, ...], Field(description="Where a field of the request is wrong: which, and why.")
+    ] = ()
+
+
+_PROBLEM = TypeAdapter(Problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +112,21 @@ def problem_of(error: LoccitError, request: Request, status: int | None = None) 
     return _problem(request, status, str(error), slug=error.slug)
 
 
-def openai_problem(status: int, message: str, *, param: str | None = None, code: str | None = None) -> Response:
+def openai_problem(
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """An error as OpenAI's API gives it, which has 400 for what is 422 elsewhere."""
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         status = HTTPStatus.BAD_REQUEST
     kind: Literal["invalid_request_error", "server_error"] = (
         "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
     )
-    return JSONResponse(asdict(OpenAIProblem(OpenAIError(message, kind, param, code))), status)
+    return JSONResponse(asdict(OpenAIProblem(OpenAIError(message, kind, param, code))), status, headers)
 
 
 def openai_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -111,10 +137,15 @@ def openai_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
-    """OpenAPI's description of the problems that an operation may give."""
-    return {
-        int(status): {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status in statuses
-    }
+    """OpenAPI's description of the problems that an operation may give, which refers to `components`."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"{_COMPONENTS}Problem"}}}
+    return {int(status): {"description": status.phrase, "content": content} for status in statuses}
+
+
+def components() -> dict[str, Any]:
+    """The schemas of problems by name: FastAPI makes none for a media type that is not the operation's own."""
+    schema = _PROBLEM.json_schema(ref_template=f"{_COMPONENTS}{{model}}")
+    return {**schema.pop("$defs"), "Problem": schema}
 
 
 def _problem(
@@ -128,17 +159,17 @@ def _problem(
 ) -> Response:
     """A problem of our own with its slug, or one that says no more than its HTTP status."""
     if request.url.path.startswith(_OPENAI_PATHS):
-        param = errors[0]["field"].removeprefix("body.") if errors else None
-        return openai_problem(status, detail, param=param, code=slug.replace("-", "_") or None)
-    content: dict[str, object] = {
-        "type": f"{_URN}{slug}" if slug else "about:blank",
-        "title": slug.replace("-", " ").capitalize() or HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "instance": request.url.path,
-    }
-    if errors:
-        content["errors"] = errors
+        param = errors[0].field.removeprefix("body.") if errors else None
+        return openai_problem(status, detail, param=param, code=slug.replace("-", "_") or None, headers=headers)
+    problem = Problem(
+        type=f"{_URN}{slug}" if slug else "about:blank",
+        title=slug.replace("-", " ").capitalize() or HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        errors=tuple(errors),
+    )
+    content = _PROBLEM.dump_python(problem, exclude_defaults=True)
     return JSONResponse(content, status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -151,7 +182,7 @@ def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # What was sent is left out of the reply: it may be anything, also what JSON cannot say (NaN).
     errors = [_field_error(each) for each in error.errors()]
-    detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
+    detail = "; ".join(f"{each.field}: {each.message}" for each in errors)
     return _problem(request, UsageError.http_status, detail, slug=UsageError.slug, errors=errors)
 
 
@@ -178,32 +209,4 @@ def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _on_bug(request: Request, error: Exception) -> Response:
     # Starlette raises the error again once the reply is out, and the server logs it with its traceback.
-    return _problem(
-        request,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        f"{type(error).__name__}: please report this as a bug in loccit, with what the server logged",
-    )
-
-
-_SCHEMA = {
-    "title": "Problem",
-    "description": "RFC 9457 problem details.",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance"],
-    "properties": {
-        "type": {"type": "string", "examples": [f"{_URN}{UsageError.slug}"]},
-        "title": {"type": "string", "examples": ["Invalid request"]},
-        "status": {"type": "integer", "examples": [UsageError.http_status]},
-        "detail": {"type": "string", "examples": ["k is 0: ask for 1 to 200 passages"]},
-        "instance": {"type": "string", "examples": ["/v1/search"]},
-        "errors": {
-            "description": "Where a field of the request is wrong: which, and why.",
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
+    return _problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, bug_message(error))

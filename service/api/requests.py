@@ -99,6 +99,8 @@ class ChatRequest(_Taken):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+EXAMPLE_PAPER_ID = "PMC12898183"
+EXAMPLE_PASSAGE_ID = f"{EXAMPLE_PAPER_ID}:13c809751b8e0a8d"
 SEARCH_EXAMPLES = [
     {"query": "how do AGEs affect bone quality?", "k": 5},
     {"query": "randomisation", "k": 10, "filters": {"section": "methods", "year_from": 2020}, "max_tokens": 2000},
@@ -121,10 +123,10 @@ CHAT_EXAMPLES = [
 
 VERIFY_EXAMPLES = [
     {
-        "paper_id": "PMC12898183",
+        "paper_id": EXAMPLE_PAPER_ID,
         "start": 18223,
         "end": 18277,
         "exact": "AGEs accumulate in bone collagen as patients grow old.",
     },
-    {"quotes": [{"text": "…", "citation": {"paper_id": "PMC12898183", "start": 18223, "end": 18224, "exact": "…"}}]},
+    {"quotes": [{"text": "…", "citation": {"paper_id": EXAMPLE_PAPER_ID, "start": 18223, "end": 18224, "exact": "…"}}]},
 ]

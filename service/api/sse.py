@@ -1,15 +1,18 @@
-"""Events of a synchronous iterator as server-sent events. Knows nothing of what they say, nor of errors' forms.
+"""Events of a synchronous iterator, sent as they come or waited for. Knows not what they say, nor the forms of errors.
 
-Each step runs in a worker thread. A client that goes away closes the iterator, at its next step at the latest.
+Each step runs in a worker thread. A client that goes away closes the iterator, at its next step at the latest, and so
+does a request that is cancelled.
 """
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import TypeVar
 
-from anyio import CancelScope, CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, to_thread
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.types import Receive, Scope, Send
@@ -21,20 +24,48 @@ _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """Proxies are to pass events on as they come."""
 _QUIET_S = 10.0
 """Proxies cut connections that say nothing for longer, mostly from 30 s on."""
+_PAUSE_S = 0.05
 
 _Event = TypeVar("_Event")
 Events = Generator[_Event, None, None]
 
 
 async def step(events: Events[_Event], limiter: CapacityLimiter | None = None) -> _Event | None:
-    """The next event, worked out in a thread; None after the last."""
-    return await to_thread.run_sync(next, events, None, limiter=limiter)
+    """The next event, worked out in a thread; None after the last. Cancelled, it closes the iterator."""
+    try:
+        return await to_thread.run_sync(next, events, None, limiter=limiter)
+    except get_cancelled_exc_class():
+        await close(events)
+        raise
+
+
+async def last(events: Events[_Event], http: Request, writers: CapacityLimiter) -> _Event | None:
+    """The last of the events that come after a first step, each waited for as one of the `writers`.
+
+    None where there are none, and where the client goes away meanwhile. The iterator is closed, whatever happens.
+    """
+    found: _Event | None = None
+    try:
+        while not await http.is_disconnected():
+            event = await step(events, writers)
+            if event is None:
+                return found
+            found = event
+        return None
+    finally:
+        await close(events)
 
 
 async def close(events: Events[_Event]) -> None:
     """Close the iterator, whether or not the request was cancelled."""
     with CancelScope(shield=True):
-        await to_thread.run_sync(events.close)
+        await to_thread.run_sync(_close, events)
+
+
+def _close(events: Events[_Event]) -> None:
+    while inspect.getgeneratorstate(events) == inspect.GEN_RUNNING:  # a step that asyncio no longer waits for
+        time.sleep(_PAUSE_S)
+    events.close()
 
 
 class EventStream(StreamingResponse):

@@ -13,7 +13,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Annotated, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Depends, Request, Response
 from fastapi import Path as PathParameter
 from fastapi import Query as Parameter
@@ -24,7 +24,15 @@ from indexer.errors import LoccitError
 from indexer.papers import PaperOrder
 from service.api import sse
 from service.api.problems import problem_of, responses
-from service.api.requests import ASK_EXAMPLES, SEARCH_EXAMPLES, VERIFY_EXAMPLES, AskRequest, SearchRequest
+from service.api.requests import (
+    ASK_EXAMPLES,
+    EXAMPLE_PAPER_ID,
+    EXAMPLE_PASSAGE_ID,
+    SEARCH_EXAMPLES,
+    VERIFY_EXAMPLES,
+    AskRequest,
+    SearchRequest,
+)
 from service.formats import MEDIA_TYPES, Content, render, search_results
 from service.library import MAX_CONTEXT, Library
 from service.query import MAX_K, Query
@@ -85,6 +93,7 @@ async def _wanted(
             alias="format",
             description="`anthropic` for the content of a message to Anthropic's API, in search-result blocks that its "
             "models cite, whatever else is accepted.",
+            examples=["anthropic"],
         ),
     ] = None,
 ) -> _Wanted:
@@ -200,12 +209,9 @@ async def ask(
             lambda error: format_sse_event(event="error", data_str=bytes(problem_of(error, http).body).decode()),
             writers,
         )
-    while not isinstance(event, Answer):
-        if await http.is_disconnected():
-            await sse.close(events)
-            break
-        event = await sse.step(events, writers)
-    return _response(event, _EVENT, wanted)
+    if not isinstance(event, Answer):
+        event = await sse.last(events, http, writers)
+    return await to_thread.run_sync(_response, event, _EVENT, wanted)
 
 
 def _frame(event: Statement | Waiting | Answer) -> bytes:
@@ -228,9 +234,16 @@ def verify(library: _Library, cited: Annotated[Cited, Body(examples=VERIFY_EXAMP
 @_serialised
 def list_papers(
     library: _Library,
-    sort: Annotated[PaperOrder, Parameter(description="What the list is in the order of.")] = "paper_id",
-    limit: Annotated[int, Parameter(ge=1, le=MAX_K, description="The most papers to give.")] = MAX_K,
-    cursor: Annotated[str, Parameter(description="`next_cursor` of an earlier reply, for the papers after it.")] = "",
+    sort: Annotated[
+        PaperOrder, Parameter(description="What the list is in the order of.", examples=["title"])
+    ] = "paper_id",
+    limit: Annotated[int, Parameter(ge=1, le=MAX_K, description="The most papers to give.", examples=[50])] = MAX_K,
+    cursor: Annotated[
+        str,
+        Parameter(
+            description="`next_cursor` of an earlier reply, for the papers after it.", examples=[EXAMPLE_PAPER_ID]
+        ),
+    ] = "",
 ) -> PaperList:
     """The papers in the index."""
     return library.papers(sort=sort, cursor=cursor, limit=limit)
@@ -239,7 +252,8 @@ def list_papers(
 @papers.get("/papers/{paper_id:path}", tags=["papers"], responses=_MISSING)
 @_serialised
 def show_paper(
-    library: _Library, paper_id: Annotated[str, PathParameter(description="As replies give it, or a DOI.")]
+    library: _Library,
+    paper_id: Annotated[str, PathParameter(description="As replies give it, or a DOI.", examples=[EXAMPLE_PAPER_ID])],
 ) -> PaperReply:
     """One paper: its record, section tree, the ids of its passages, and its references."""
     return library.paper(_id(paper_id))
@@ -249,8 +263,10 @@ def show_paper(
 @_serialised
 def show_passage(
     library: _Library,
-    passage_id: Annotated[str, PathParameter(description="As a search's hits give it.")],
-    context: Annotated[int, Parameter(ge=0, le=MAX_CONTEXT, description="Neighbours to give on either side.")] = 0,
+    passage_id: Annotated[str, PathParameter(description="As a search's hits give it.", examples=[EXAMPLE_PASSAGE_ID])],
+    context: Annotated[
+        int, Parameter(ge=0, le=MAX_CONTEXT, description="Neighbours to give on either side.", examples=[1])
+    ] = 0,
 ) -> PassageReply:
     """One passage, and its neighbours in the paper."""
     return library.passage(_id(passage_id), context=context)
