@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import httpx
@@ -31,11 +31,13 @@ from indexer import errors
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
+from indexer.papers import PaperOrder
+from indexer.store import Snapshot
 from indexer.tokens import count_tokens
 from service.api import bind, create_app
 from service.library import Library
 from service.mcp_server import connector, create_server, pages, resources
-from service.mcp_server.budget import MIN_TOKENS
+from service.mcp_server.budget import MIN_TOKENS, largest
 from service.query import Filters, Query
 from service.replies import PaperText, TextBlock
 from tests.corpus import LIMPETS
@@ -239,7 +241,8 @@ def test_a_session(transport: str, built: Path, url: str, corpus: Path) -> None:
         place = hit["citation"]
         assert hit["passage_id"] == first["id"]
         base = BASE_URL if transport == "http" else "http://127.0.0.1:8000"
-        assert first["url"] == f"{base}/papers/PMC9000001?start={place['start']}&end={place['end']}#cited"
+        span = f"start={place['start']}&end={place['end']}&of={place['source_sha256'][:12]}"
+        assert first["url"] == f"{base}/papers/PMC9000001?{span}#cited"
         document = await called("fetch", id=first["id"])
         assert document.keys() == {"id", "title", "text", "url", "metadata"}
         assert (document["id"], document["url"]) == (first["id"], first["url"])
@@ -478,10 +481,18 @@ def test_what_does_not_fit_says_what_it_takes(server: Any, library: Library) -> 
     assert refusal(server, "verify_citation", citation=hits).endswith("verify fewer citations at a time")
 
 
+def test_no_more_is_measured_than_twice_what_fits() -> None:
+    for most in range(40):
+        for fits in range(most + 1):
+            asked = [0]
+            assert largest(lambda n, asked=asked: asked.append(n) or n, most, fits) == fits
+            assert max(asked) <= max(2 * fits, 1)
+
+
 def test_neighbours_farthest_away_go_first(long_paper: Library) -> None:
     server = create_server(lambda: long_paper, BASE_URL)
     ids = long_paper.paper("long_paper").passage_ids
-    for max_tokens in (MIN_TOKENS, 1_000, 2_000, 4_000):
+    for max_tokens in (1_000, 2_000, 4_000):
         reply = call(server, "get_context", passage_id=ids[10], before=4, after=7, max_tokens=max_tokens)
         before = [each["passage_id"] for each in reply["before"]]
         after = [each["passage_id"] for each in reply["after"]]
@@ -490,8 +501,25 @@ def test_neighbours_farthest_away_go_first(long_paper: Library) -> None:
         assert len(after) - len(before) in (0, 1) or len(before) == 4
         assert len(before) + len(after) >= max_tokens // 700
     assert (len(before), len(after)) == (4, 7)
+    said = refusal(server, "get_context", passage_id=ids[10], after=1, max_tokens=MIN_TOKENS)
+    assert re.fullmatch(r"the reply takes .*: call again with max_tokens \d+ or more", said)
     edge = call(server, "get_context", passage_id=ids[0], before=20, after=1)
     assert (edge["before"], len(edge["after"])) == ([], 1)
+
+
+def test_neighbours_lead_to_the_end_of_the_paper(long_paper: Library) -> None:
+    async def read(client: Client) -> list[str]:
+        read = [ids[-40]]
+        while True:
+            asked = {"passage_id": read[-1], "before": 0, "after": 9, "max_tokens": 2_000}
+            after = reply_of(await client.call_tool("get_context", asked))["after"]
+            if not after:
+                return read
+            assert len(after) < 9  # what does not fit is left out
+            read += [each["passage_id"] for each in after]
+
+    ids = long_paper.paper("long_paper").passage_ids
+    assert with_client(create_server(lambda: long_paper, BASE_URL), read) == list(ids[-40:])
 
 
 def test_neighbours_on_each_side(library: Library) -> None:
@@ -544,6 +572,45 @@ def test_a_whole_paper_is_read_without_gaps_or_repeats(long_paper: Library) -> N
     assert passage.text in documents[0]["text"]
     rest = "".join(block.text for block in blocks if block.start >= passage.citation.end)
     assert only_text("\n\n".join(each["text"] for each in documents)).endswith(only_text(rest))
+
+
+@pytest.mark.parametrize(("first", "max_tokens"), [(0, connector.FETCH_TOKENS), (-30, 25_000)])
+def test_every_passage_leads_on(
+    long_paper: Library, first: int, max_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all neighbours fit, and nothing or little follows them."""
+    monkeypatch.setattr(connector, "FETCH_TOKENS", max_tokens)
+    text = long_paper.text("long_paper")
+    monkeypatch.setattr(Library, "text", lambda *_: text)
+    whole = only_text("\n\n".join(block.text for block in text.blocks))
+    for passage_id in long_paper.paper("long_paper").passage_ids[first:]:
+        document = connector.fetch(long_paper, BASE_URL, passage_id)
+        read = only_text(document.text)
+        if following := document.metadata["next"]:
+            page = connector.fetch(long_paper, BASE_URL, following)
+            assert page.text
+            read += only_text(page.text)
+            following = page.metadata["next"]
+        assert read in whole
+        assert following or whole.endswith(read)
+
+
+def test_a_fetch_reads_its_paper_once(long_paper: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    passages_of = Snapshot.passages_of
+    monkeypatch.setattr(Snapshot, "passages_of", lambda of, paper: (read.append(paper), passages_of(of, paper))[1])
+    following = connector.fetch(long_paper, BASE_URL, "long_paper").metadata["next"]
+    connector.fetch(long_paper, BASE_URL, following)
+    assert read == ["long_paper"] * 2
+
+
+@pytest.mark.parametrize("paper_id", ["PMC9000001", "long_paper"])
+def test_a_page_needs_no_more_than_what_follows(library: Library, long_paper: Library, paper_id: str) -> None:
+    text = (long_paper if paper_id == "long_paper" else library).text(paper_id)
+    for block in text.blocks[::5]:
+        for start in (block.start, block.start + len(block.text) // 2, block.end):
+            following = replace(text, blocks=tuple(each for each in text.blocks if each.end > start))
+            assert list(pages._parts(following, start)) == list(pages._parts(text, start))
 
 
 @pytest.mark.parametrize(
@@ -600,9 +667,28 @@ def test_a_block_is_cut_without_loss(library: Library, text: str, since: int) ->
     paper = library.text("kettle_notes")
     block = TextBlock("paragraph", -1, 1, 100, 100 + len(text), text, ())
     parts = list(pages._parts(PaperText(paper.paper, (), (block,), ()), 100 + since))
-    assert "".join(part.text for part in parts).lstrip("\n") == text[since:].lstrip("\n")
+    assert "".join(part.text for part in parts).lstrip("\n") == text[since:].lstrip()
     assert [part.start for part in parts[1:]] == [part.end for part in parts[:-1]]
     assert all(0 < part.end - part.start <= pages._PART_CHARACTERS for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("paper://PMC1", "no paper 'PMC1' in this index: call list_papers, which lists those that are"),
+        (
+            "paper://PMC9000001%23char%3D999999",
+            "nothing of PMC9000001 follows there: read paper://PMC9000001 to read it anew",
+        ),
+    ],
+)
+def test_what_cannot_be_read(server: Any, uri: str, said: str) -> None:
+    async def read(client: Client) -> None:
+        with pytest.raises(MCPError) as failed:
+            await client.read_resource(uri)
+        assert (failed.value.message, failed.value.code) == (said, -32602)
+
+    with_client(server, read)
 
 
 # Errors
@@ -696,17 +782,37 @@ def test_a_bug_leaks_nothing(
         ("ask", {"question": "x", "max_tokens": 499}, "max_tokens: Input should be greater than or equal to 500."),
         ("ask", {"question": "x", "filters": {"paper": "y"}}, "filters.paper: Extra inputs are not permitted."),
         ("search_passages", {"query": "x", "cursor": "????"}, "the cursor cannot be read"),
-        ("search_passages", {"query": "x", "filters": {"paper_ids": ["PMC1"]}}, "no paper 'PMC1' in this index"),
+        (
+            "search_passages",
+            {"query": "x", "filters": {"paper_ids": ["PMC1"]}},
+            "no paper 'PMC1' in this index: call list_papers, which lists those that are",
+        ),
         ("get_context", {"passage_id": "x", "before": 21}, "before: Input should be less than or equal to 20."),
         ("get_context", {"passage_id": "PMC1:0"}, "no passage 'PMC1:0' in this index"),
         ("list_papers", {"sort": "size"}, "sort: Input should be 'paper_id', "),
-        ("list_papers", {"cursor": "PMC1", "sort": "year"}, "no paper 'PMC1' in this index"),
         ("resolve_reference", {"paper_id": "PMC9000001", "marker": "[77]"}, "no reference '77' in this paper"),
         ("verify_citation", {"citation": {"paper_id": "x"}}, "start is missing"),
     ],
 )
 def test_arguments_that_do_not_fit(server: Any, tool: str, arguments: dict[str, Any], said: str) -> None:
     assert refusal(server, tool, **arguments).startswith(said)
+
+
+NO_SUCH_CURSOR = "the cursor names no paper of this index, or no longer: begin the list anew, without it"
+
+
+@pytest.mark.parametrize("sort", get_args(PaperOrder))
+def test_a_cursor_that_names_no_paper(server: Any, sort: str) -> None:
+    assert refusal(server, "list_papers", cursor="PMC1", sort=sort) == NO_SUCH_CURSOR
+
+
+def test_a_cursor_of_resources_that_names_no_paper(server: Any) -> None:
+    async def list_them(client: Client) -> None:
+        with pytest.raises(MCPError) as failed:
+            await client.list_resources(cursor="PMC1")
+        assert (failed.value.message, failed.value.code) == (NO_SUCH_CURSOR, -32602)
+
+    with_client(server, list_them)
 
 
 # The endpoint

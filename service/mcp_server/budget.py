@@ -47,8 +47,14 @@ def n_tokens(text: str) -> int:
 
 
 def largest(size: Callable[[int], int], most: int, budget: int) -> int:
-    """The largest of 1 to `most` whose size, which grows with it, is within the budget; 0 where none is."""
-    return bisect_right(range(1, most + 1), budget, key=size)
+    """The largest of 1 to `most` whose size, which grows with it, is within the budget; 0 where none is.
+
+    Sizes are taken of no more than twice that many.
+    """
+    reach = 1
+    while reach < most and size(reach) <= budget:
+        reach *= 2
+    return bisect_right(range(1, most + 1), budget, reach // 2, min(reach, most), key=size)
 
 
 def fit(make: Callable[[int], _Reply], most: int, max_tokens: int, *, least: int = 1, otherwise: str = "") -> _Reply:

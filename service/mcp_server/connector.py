@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexer.errors import NotFoundError, UsageError
 from service.cite import Citation
@@ -10,7 +10,7 @@ from service.library import MAX_CONTEXT, Library
 from service.mcp_server.budget import fit
 from service.mcp_server.pages import Page, join, open_page, paper_url, place
 from service.query import Query
-from service.replies import PassageReply, PassageView
+from service.replies import PassageReply
 
 FETCH_TOKENS = 4_000
 """Of one fetched document; a paper of ten thousand is read in three or four."""
@@ -75,20 +75,23 @@ def nearest(reply: PassageReply, n: int) -> PassageReply:
 
 
 def _of_passage(base_url: str, reply: PassageReply) -> Document:
+    # The last that may be asked for is not shown: it says that the paper goes on.
+    near = replace(reply, after=reply.after[: MAX_CONTEXT - 1])
+
     def of(n: int) -> Document:
-        shown = nearest(reply, n)
+        shown = nearest(near, n)
         citation = shown.passage.citation
-        last = [shown.passage, *shown.after][-1]
-        ended = len(shown.after) == len(reply.after) < MAX_CONTEXT
+        last = [shown.passage, *shown.after][-1].citation
+        next_id = place(last.paper_id, last.end) if len(shown.after) < len(reply.after) else ""
         return Document(
             shown.passage.passage_id,
             _title(citation),
             join((*shown.before, shown.passage, *shown.after)),
             base_url + citation.links.reader,
-            _metadata(citation, citation.start, citation.end, "" if ended else _after(last)),
+            _metadata(citation, citation.start, citation.end, next_id),
         )
 
-    n_around = len(reply.before) + len(reply.after)
+    n_around = len(near.before) + len(near.after)
     return fit(of, n_around, FETCH_TOKENS, least=0, otherwise="call get_context with this id and max_tokens enough")
 
 
@@ -121,10 +124,6 @@ def _metadata(citation: Citation, start: int, end: int, next_id: str) -> dict[st
         "source_sha256": citation.source_sha256,
         "next": next_id,
     }
-
-
-def _after(view: PassageView) -> str:
-    return place(view.citation.paper_id, view.citation.end)
 
 
 def _title(citation: Citation) -> str:

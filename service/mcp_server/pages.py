@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -47,8 +48,11 @@ class Page:
         return (self.head + "".join(part.text for part in self.parts[:n_parts])).strip("\n")
 
     def next_id(self, n_parts: int) -> str:
-        """What goes on after them; empty at the paper's end."""
-        return place(self.paper.paper_id, self.parts[n_parts].start) if n_parts < len(self.parts) else ""
+        """What goes on after them, one at least; empty at the paper's end.
+
+        It begins where they end, not where the next one begins: headings stand between.
+        """
+        return place(self.paper.paper_id, self.parts[n_parts - 1].end) if n_parts < len(self.parts) else ""
 
 
 def place(paper_id: str, start: int) -> str:
@@ -102,16 +106,15 @@ def _head(paper: PaperSummary, base_url: str) -> str:
 
 
 def _parts(paper: PaperText, start: int) -> Iterator[Part]:
-    """The paper's headings and blocks from that place on."""
-    section = -1
+    """The paper's headings and blocks from that place on, and from the first character of one that is not blank."""
+    section = bisect_left(paper.sections, start, key=lambda each: each.start) - 1
     for block in paper.blocks:
-        if block.end > start:
-            first = max(block.start, start)
-            lead = "\n\n" + _headings(paper.sections[section + 1 : block.section + 1]) if first == block.start else ""
-            for since, until in _spans(block.text, first - block.start):
+        if rest := block.text[max(start - block.start, 0) :].lstrip():
+            lead = "\n\n" + _headings(paper.sections[section + 1 : block.section + 1])
+            for since, until in _spans(block.text, len(block.text) - len(rest)):
                 yield Part(lead + block.text[since:until], block.start + since, block.start + until)
                 lead = ""
-        section = block.section
+            section = block.section
 
 
 def _headings(sections: Sequence[SectionView]) -> str:

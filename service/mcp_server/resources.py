@@ -68,8 +68,9 @@ def read(site: Site, uri: str) -> str:
 def _paper(site: Site, page_id: str) -> str:
     page = open_page(site.library, page_id, site.base_url)
     if not page.parts and not page.head:
-        raise UsageError(f"nothing of {page.paper.paper_id} follows there")
-    n = largest(lambda n: n_tokens(page.text(n)), len(page.parts), MAX_TOKENS - _NOTE_TOKENS)
+        paper_id = page.paper.paper_id
+        raise UsageError(f"nothing of {paper_id} follows there: read {_uri(_PAPER, paper_id)} to read it anew")
+    n = max(1, largest(lambda n: n_tokens(page.text(n)), len(page.parts), MAX_TOKENS - _NOTE_TOKENS))
     if not (next_id := page.next_id(n)):
         return page.text(n)
     return f"{page.text(n)}\n\n---\n\nThe paper goes on: read {_uri(_PAPER, next_id)}, or call fetch with {next_id}"

@@ -88,7 +88,7 @@ class _Handlers:
             text = await self._work(lambda site: tool.run(site, params.arguments or {}))
         except LoccitError as error:
             # For the model to read, and to do better.
-            return mcp_types.CallToolResult(content=[mcp_types.TextContent(text=str(error))], is_error=True)
+            return mcp_types.CallToolResult(content=[mcp_types.TextContent(text=_said(error))], is_error=True)
         return mcp_types.CallToolResult(content=[mcp_types.TextContent(text=text)], structured_content=json.loads(text))
 
     async def list_resources(self, context: _Context, params: _Page) -> mcp_types.ListResourcesResult:
@@ -134,11 +134,16 @@ class _Handlers:
 
 @contextmanager
 def _as_protocol_error(context: _Context) -> Iterator[None]:
-    """Lets a known failure leave as an error of the protocol, its message as it is."""
+    """Lets a known failure leave as an error of the protocol."""
     try:
         yield
     except LoccitError as error:
-        raise MCPError(_code(error, context.protocol_version), str(error)) from error
+        raise MCPError(_code(error, context.protocol_version), _said(error)) from error
+
+
+def _said(error: LoccitError) -> str:
+    """The error's message, with the tool that a model can call for the command that it cannot run."""
+    return str(error).replace("`loccit papers` lists", "call list_papers, which lists")
 
 
 def _code(error: LoccitError, protocol_version: str) -> int:

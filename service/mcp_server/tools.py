@@ -200,10 +200,11 @@ def get_context(
     """Read a passage with its neighbours in the paper, each with its citation.
 
     Use it when a passage that was found leans on what stands around it. Fewer neighbours come where the paper begins or
-    ends, or where they do not fit; to read on, call again with the `passage_id` of the last one in `after`.
+    ends, or where they do not fit, but one at least of those that there are. To read on, call again with the
+    `passage_id` of the last one in `after` and before=0: where `after` comes back empty, the paper has ended.
     """
     reply = site.library.passage(passage_id, before=before, after=after)
-    return fit(lambda n: nearest(reply, n), len(reply.before) + len(reply.after), max_tokens, least=0)
+    return fit(lambda n: nearest(reply, n), len(reply.before) + len(reply.after), max_tokens)
 
 
 @_tool("Look up a reference")
