@@ -420,6 +420,13 @@ def test_the_same_bytes_twice(url: str) -> None:
         assert b'"isError":false' in first
 
 
+def test_a_whole_number_may_come_as_a_float(server: Any) -> None:
+    filters = {"year_from": 2020.0}
+    as_floats = call(server, "search_passages", query=QUESTION, k=2.0, filters=filters)
+    assert as_floats == call(server, "search_passages", query=QUESTION, k=2, filters={"year_from": 2020})
+    assert len(as_floats["hits"]) == 2
+
+
 def n_tokens(result: CallToolResult) -> int:
     """The larger of both forms of a reply."""
     structured = json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":"))

@@ -256,7 +256,7 @@ def show_paper(
     paper_id: Annotated[str, PathParameter(description="As replies give it, or a DOI.", examples=[EXAMPLE_PAPER_ID])],
 ) -> PaperReply:
     """One paper: its record, section tree, the ids of its passages, and its references."""
-    return library.paper(_id(paper_id))
+    return library.paper(paper_id)
 
 
 @papers.get("/passages/{passage_id:path}", tags=["papers"], responses=_MISSING)
@@ -269,7 +269,7 @@ def show_passage(
     ] = 0,
 ) -> PassageReply:
     """One passage, and its neighbours in the paper."""
-    return library.passage(_id(passage_id), context=context)
+    return library.passage(passage_id, context=context)
 
 
 @state.get("/healthz")
@@ -290,8 +290,3 @@ def readiness(library: _Library, request: Request) -> Health | Response:
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
     return Health("ready")
-
-
-def _id(given: str) -> str:
-    """The id in the index: a DOI in a path keeps its slash, an id has `_` there."""
-    return given.replace("/", "_")

@@ -20,7 +20,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
-from indexer.errors import LoccitError, NotFoundError
+from indexer.errors import LoccitError, NotFoundError, bug_message
 from service.config import version
 from service.library import Library
 from service.mcp_server import prompts, resources
@@ -128,8 +128,7 @@ class _Handlers:
             raise
         except Exception as error:
             _log.exception("a bug in loccit")
-            message = f"{type(error).__name__}: please report this as a bug in loccit, with what the server logged"
-            raise MCPError(mcp_types.INTERNAL_ERROR, message) from error
+            raise MCPError(mcp_types.INTERNAL_ERROR, bug_message(error)) from error
 
 
 @contextmanager

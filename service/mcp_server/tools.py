@@ -68,7 +68,7 @@ class Tool:
     def run(self, site: Site, given: Mapping[str, object]) -> str:
         """The reply as JSON. Raises UsageError for arguments that do not fit, and what the library raises."""
         try:
-            arguments = self.arguments.model_validate(given)
+            arguments = self.arguments.model_validate(_with_integers(given))
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
             raise UsageError(f"{wrong}. {self.name} takes {', '.join(self.arguments.model_fields)}") from error
@@ -254,6 +254,15 @@ def list_papers(
         return replace(reply, papers=reply.papers[:n], next_cursor=more)
 
     return fit(of, len(reply.papers), max_tokens)
+
+
+def _with_integers(given: Any) -> Any:  # noqa: ANN401  any JSON
+    """The same, a whole number as such: JSON Schema takes 2.0 for an integer, and some clients have no others."""
+    if isinstance(given, Mapping):
+        return {key: _with_integers(value) for key, value in given.items()}
+    if isinstance(given, list):
+        return [_with_integers(value) for value in given]
+    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
 def _cursor(site: Site, asked: Query, reply: SearchReply | Answer, n: int) -> str | None:
