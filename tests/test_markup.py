@@ -122,8 +122,11 @@ def a_block(text: str, *markers: TextMarker, kind: str = "paragraph", start: int
         ("\\(x_1\\) \\[y^2\\] \\[12\\]", "<p><code>\\(x_1\\)</code> <code>\\[y^2\\]</code> [12]</p>"),
         ("$$a_1\n\n*b*$$ (1)", "<p><code>$$a_1\n\n*b*$$</code> (1)</p>"),
         ("\\begin{align}\na_1\n\n*b*\\end{align}", "<p><code>\\begin{align}\na_1\n\n*b*\\end{align}</code></p>"),
-        ("a<!-- b -->c {{author.name}}{% if x %}d", "<p>ac d</p>"),
-        ("a\n\n<!-- b\n\nc -->\n\nd", "<p>a</p><p>d</p>"),
+        ("a<!-- b -->c {{ d }}{% if *x* %}e {#fig:f}", "<p>a&lt;!-- b --&gt;c {{ d }}{% if <em>x</em> %}e </p>"),
+        ("a\n\n<!-- b\n\nc -->\n\nd", "<p>a</p><p>&lt;!-- b\n\nc --&gt;</p><p>d</p>"),
+        ("<object>a</object><textarea>b</textarea>", "<p>ab</p>"),
+        ('![](c.png "A title.")', "<p> A title.</p>"),
+        ('![a](c.png "A *title*.")', "<p>a A *title*.</p>"),
         ("p<0.05 and <LOD, <Primary endpoints>", "<p>p&lt;0.05 and &lt;LOD, &lt;Primary endpoints&gt;</p>"),
         ("# Open <b>x\n\ny", "<p><strong>Open <b>x</b></strong></p><p>y</p>"),
     ],
@@ -178,7 +181,7 @@ def test_titles_are_inline() -> None:
     assert inline_html("*E. coli* in\n<p>H~2~O</p> [x](https://e.org) <br># a") == (
         "<bdi><em>E. coli</em> in H<sub>2</sub>O x # a</bdi>"
     )
-    assert inline_html("") == inline_html(" <!-- a -->") == ""
+    assert inline_html("") == inline_html(" <br>") == ""
 
 
 @pytest.mark.parametrize(
@@ -204,7 +207,8 @@ def test_titles_are_inline() -> None:
         ("a  \nb\\\nc", "a  \nb\\\nc", "a b c"),
         ("a\r\nb *c*\r\nd", "b *c*\r\nd", "b c d"),
         ("a \\* b", "\\* b", "* b"),
-        ("<!-- x --> y {{ z }} w", "<!-- x --> y {{ z }} w", "y w"),
+        ("<!-- x --> y {{ z }} w", "<!-- x --> y {{ z }} w", "<!-- x --> y {{ z }} w"),
+        ('a ![](c.png "A title.") b', 'c.png "A title.")', "A title."),
         ("- a\n\n\t> - b **c**\n", "b **c", "b c"),
     ],
 )
@@ -399,8 +403,8 @@ def letters(text: str) -> str:
 
 
 def words(block: TextBlock, span: Span) -> str:
-    """A sentence as a search reads it, without what only a page leaves out: items' numbers, images and templates."""
-    text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{##.*?##\}|\]\([^()\s]*\)", lambda code: " " * len(code[0]), block.text)
+    """A sentence as a search reads it, without what only a page leaves out: items' numbers, images."""
+    text = re.sub(r"\]\([^()\s]*\)", lambda code: " " * len(code[0]), block.text)
     found = plain_text(text, span.start, span.end, table=block.kind == "table")
     return re.sub(r"^\d+[.)]", "", found) if block.kind == "list_item" and span.start == 0 else found
 

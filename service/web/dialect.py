@@ -1,6 +1,6 @@
 """The Markdown of papers -> markdown-it's tokens: CommonMark, and what authors and converters write besides.
 
-Pipe tables with and without a header, HTML tables, pandoc's scripts and attributes, maths, comments and template code.
+Pipe tables with and without a header, HTML tables, pandoc's scripts and attributes, maths.
 Tokens say where they stand (`map`: lines, `meta["end"]`: where an inline one ends). Knows nothing of the HTML to write.
 """
 
@@ -49,11 +49,9 @@ _SPACED_FORMULA = re.compile(r"\s?[=<>]|[^\\^_]*[\\^_]")
 _SCRIPT = re.compile(r"\^(?:(?<!\[\^)[^\s^]{1,20}|[^\s^\[\]]{1,20})\^|(?<=[\w)\]*>])(?<!~)~[^\s~]{1,20}~(?!~)")
 """`10^6^`, `H~2~O`; not the footnotes of `[^1][^2]`, and not `~5–~10`."""
 _AUTOLINK = re.compile(r"<(?:https?://[^\s<>\"]+|(?:mailto:)?[\w.+-]{1,100}@[\w-]{1,60}(?:\.[\w-]{1,60}){1,9})>")
-_BRACES = re.compile(
-    r"(?<![\w\\}{])(?:\{\{\s*[A-Za-z_][\w.]*(?:\s*[|(][^{}]*)?\s*\}\}"
-    r"|\{[#.][\w:-]{1,60}(?:\s+(?:[#.][\w:-]{1,60}|[\w-]{1,30}=[^\s{}]{1,60}))*\s*\})"
-)
-"""A template's `{{author.name}}`, pandoc's `{#fig:one .wide width=80%}`; not the braces of LaTeX."""
+_ATTRIBUTES = re.compile(r"(?<![\w\\}{])\{[#.][\w:-]{1,60}(?:\s+(?:[#.][\w:-]{1,60}|[\w-]{1,30}=[^\s{}]{1,60}))*\s*\}")
+"""Pandoc's `{#fig:one .wide width=80%}`; not the braces of LaTeX. Comments and template code inside a block are shown:
+whatever the index has of a paper can be quoted, and a reader is to see it."""
 _RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 """The line under a table's header."""
 
@@ -166,7 +164,7 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 
 
 def _special(state: StateInline, silent: bool) -> bool:
-    """Maths, scripts, tags and links in angle brackets, attributes; and what is left out: comments, template code."""
+    """Maths, scripts, tags and links in angle brackets, and attributes, which are left out."""
     find = _FINDERS.get(state.src[state.pos])
     found = find(state) if find is not None else None
     if found is None or not state.pos < found[1] <= state.posMax:
@@ -203,10 +201,6 @@ def _script(state: StateInline) -> _Found:
 
 def _angle(state: StateInline) -> _Found:
     src, at = state.src, state.pos
-    if (opening := _OPENING.match(src, at)) and (opening["element"] or "").lower() != "table":
-        end = _closed(state, opening)
-        if end > 0:
-            return "dropped", end
     if match := _AUTOLINK.match(src, at):
         return "autolink", match.end()
     tag = HTML_TAG.match(src, at)
@@ -215,10 +209,7 @@ def _angle(state: StateInline) -> _Found:
 
 def _braces(state: StateInline) -> _Found:
     src, at = state.src, state.pos
-    if opening := _OPENING.match(src, at):
-        end = _closed(state, opening)
-        return ("dropped", end) if end > 0 else None
-    match = _BRACES.match(src, at)
+    match = _ATTRIBUTES.match(src, at)
     return ("dropped", match.end()) if match else None
 
 

@@ -23,7 +23,6 @@ _CODE_INDENT = re.compile(r"(?<=\n)(?: {4}|\t)")
 _FENCE = ("```", "~~~")
 _BREAK = re.compile(r" *\\?\n[ \t]*")
 _PIPE = re.compile(r"(?<!\\)\|")
-_COMMENT = re.compile(r"<!--.{0,2000}?-->", re.DOTALL)
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
 _STRUCTURE = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|t[hd]|col(?:group)?|p|div|ul|ol|li|h[1-6])(?=[\s/>])[^<>]*>",
@@ -219,8 +218,12 @@ class _Rendering:
                 writer.open(name)
                 self.inline(read_inline(source[1:-1]), source[1:-1], styles[1:-1])
                 writer.close(name)
-            case "image":  # its alternative text stands for it
+            case "image":  # its texts stand for it
                 self.inline(token.children or [], token.content, styles[2:])
+                if title := str(token.attrGet("title") or ""):
+                    at = max(source.rfind(title), 0)
+                    writer.text(" ", PLAIN)
+                    writer.text(title, styles[at : at + len(title)].ljust(len(title), PLAIN))
             case "autolink":
                 target = source[1:-1]
                 self._open_link(target if ":" in target else f"mailto:{target}")
@@ -297,7 +300,6 @@ class _Rendering:
 
     def _html_table(self, content: str, styles: str) -> None:
         """An HTML table, and what stands beside it: the text between its tags is read bit by bit."""
-        content, styles = _without(_COMMENT, content, styles)
         outer = self.writer.begin()
         at = 0
         for tag in _STRUCTURE.finditer(content):
