@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -127,7 +128,7 @@ def test_the_first_citation_of_an_answer_opens_at_its_words(open_page: Open, ope
     page = open_page("/", script=script)
     page.get_by_label("A question, or what to look for").fill(FLAGSHIP)
     page.get_by_role("button", name="Ask").click()
-    expect(page).to_have_title(f"{FLAGSHIP} — loccit")
+    expect(page).to_have_title(re.compile(f"^{re.escape(FLAGSHIP)} — "))
     quoted = words(page.locator("#quote-1 blockquote").inner_text())
     assert quoted == words(opened.ask(FLAGSHIP).quotes[0].text)
     page.locator("#quote-1 a.place").click()
@@ -199,10 +200,16 @@ def test_the_keyboard_is_enough(open_page: Open) -> None:
     page.wait_for_url("**/papers/*#cited")
 
 
-def test_the_count_is_announced(open_page: Open, opened: Library) -> None:
-    page = open_page(f"/?q={FLAGSHIP}")
+@pytest.mark.parametrize("script", [True, False])
+def test_the_count_is_in_the_title_that_screen_readers_say(open_page: Open, opened: Library, script: bool) -> None:
+    page = open_page(f"/?q={FLAGSHIP}", script=script)
     answer = opened.ask(FLAGSHIP)
-    expect(page.get_by_role("status")).to_have_text(f"{len(answer.quotes)} quotes, {len(answer.hits)} passages")
+    count = f"{len(answer.quotes)} quotes, {len(answer.hits)} passages"
+    expect(page).to_have_title(f"{FLAGSHIP} — {count} — loccit")
+    expect(page.get_by_role("status").filter(has_text=count)).to_be_visible()
+    page.get_by_role("link", name="More passages").click()
+    first = len(answer.hits) + 1
+    expect(page).to_have_title(re.compile(f"^{re.escape(FLAGSHIP)} — passages {first} to "))
 
 
 def test_a_citation_is_copied(open_page: Open, opened: Library) -> None:

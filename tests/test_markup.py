@@ -98,6 +98,8 @@ def a_block(text: str, *markers: TextMarker, kind: str = "paragraph", start: int
     [
         ("One *two* **three**", "<p>One <em>two</em> <strong>three</strong></p>"),
         ("# A *head*\nText", "<p><strong>A <em>head</em></strong></p><p>Text</p>"),
+        ("**(a)**In, see **B:**C", "<p><strong>(a)</strong>In, see <strong>B:</strong>C</p>"),
+        ("it.**One** p)**q and **r", "<p>it.<strong>One</strong> p)**q and **r</p>"),
         ("Title\n=====", "<p><strong>Title</strong></p>"),
         ("A line\n---", "<p>A line</p>"),
         ("a\n\n***\n\nb", "<p>a</p><p>b</p>"),
@@ -119,6 +121,7 @@ def a_block(text: str, *markers: TextMarker, kind: str = "paragraph", start: int
         ("Words.\n{#tbl:one}", "<p>Words.\n</p>"),
         ("$a_1 * b_2 * c$ is", "<p><code>$a_1 * b_2 * c$</code> is</p>"),
         ("paid $15 per hour, *not* $16", "<p>paid $15 per hour, <em>not</em> $16</p>"),
+        ("(US$3) to see the *doctor* (US$ 4)", "<p>(US$3) to see the <em>doctor</em> (US$ 4)</p>"),
         ("\\(x_1\\) \\[y^2\\] \\[12\\]", "<p><code>\\(x_1\\)</code> <code>\\[y^2\\]</code> [12]</p>"),
         ("$$a_1\n\n*b*$$ (1)", "<p><code>$$a_1\n\n*b*$$</code> (1)</p>"),
         ("\\begin{align}\na_1\n\n*b*\\end{align}", "<p><code>\\begin{align}\na_1\n\n*b*\\end{align}</code></p>"),

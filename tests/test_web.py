@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+import anyio
 import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
@@ -22,12 +26,14 @@ from indexer.config import BuildConfig
 from indexer.embedding import Embedder
 from indexer.papers import Reference
 from service.api import create_app
+from service.cite import Citation
 from service.formats import export, quotation
 from service.library import Library
 from service.llm import ChatModel
 from service.query import Filters, Query
-from service.replies import PaperText, SectionView, TextBlock
+from service.replies import PaperText, SectionView, TextBlock, Waiting
 from service.web.outline import shown
+from service.web.pages import Asked
 from tests.corpus import LIMPETS
 from tests.fakes import citation
 from tests.llm_server import says, serving
@@ -189,10 +195,20 @@ def test_the_first_page_says_what_there_is(client: TestClient, library: Library)
     ]
 
 
+def test_a_visit_does_not_sort_a_large_library(
+    client: TestClient, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = library.papers().total
+    monkeypatch.setattr("service.web.pages._MAX_SORTED", total - 1)
+    page = parsed(client.get("/"))
+    assert f"The library holds {total} papers." in page.one("main").text
+    assert not page.all("ul", class_="newest")
+
+
 def test_an_answer_is_that_of_the_library(client: TestClient, library: Library) -> None:
     page = parsed(client.get("/", params={"q": QUESTION}))
     answer = library.ask(QUESTION)
-    assert page.one("title").text == f"{QUESTION} — loccit"
+    assert page.one("title").text == f"{QUESTION} — {len(answer.quotes)} quotes, {len(answer.hits)} passages — loccit"
     assert page.one("input", id="q").attributes["value"] == QUESTION
     assert page.one("h1").text == "The papers say"
     assert page.one(role="status").text == f"{len(answer.quotes)} quotes, {len(answer.hits)} passages"
@@ -303,6 +319,41 @@ def test_a_model_writes_only_when_asked(built: Path, embedder: Embedder) -> None
     assert not page.all("form", class_="write")
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_reader_who_leaves_stops_the_model(library: Library, monkeypatch: pytest.MonkeyPatch, leaves: bool) -> None:
+    app = create_app(library)
+    writers: list[int] = []
+
+    def ask_stream(*_: object, **__: object) -> Iterator[Waiting]:
+        try:
+            while True:
+                writers.append(app.state.writers.borrowed_tokens)
+                yield Waiting()
+        finally:
+            writers.append(-1)
+
+    monkeypatch.setattr(Library, "ask_stream", ask_stream)
+    query = urlencode({"q": QUESTION, "generate": "auto"}).encode()
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": query, "headers": []}
+
+    async def receive() -> dict[str, str]:
+        if len(writers) < 3 or not leaves:
+            await anyio.sleep_forever()
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        pass
+
+    async def read() -> None:
+        with anyio.move_on_after(5 if leaves else 0.2):
+            await app(scope, receive, send)
+
+    began = time.monotonic()
+    anyio.run(read)
+    assert time.monotonic() - began < 4
+    assert (writers[0], set(writers[1:-1]), writers[-1]) == (0, {1}, -1)  # the search takes a turn of its own
+
+
 # A paper
 
 
@@ -381,6 +432,53 @@ def test_a_place_that_no_passage_holds_is_said_and_the_paper_shown(client: TestC
     assert "one of them is missing" in page.one(role="alert").text
 
 
+@pytest.mark.parametrize("written", [lambda sha: sha[:12], lambda sha: sha.upper()[:8], lambda sha: sha, lambda _: ""])
+def test_a_place_in_the_same_file_is_marked(
+    client: TestClient, library: Library, written: Callable[[str], str]
+) -> None:
+    quoted = library.ask(QUESTION).quotes[0]
+    page = parsed(client.get(address_of(quoted.citation, written(quoted.citation.source_sha256))))
+    assert marked(page) == "".join(quoted.text.split())
+    assert not page.all(role="alert")
+
+
+@pytest.mark.parametrize("written", ["0" * 12, "{sha:.7}", "{sha}0", "not a digest"])
+def test_a_place_in_another_file_is_not(client: TestClient, library: Library, written: str) -> None:
+    cited = library.ask(QUESTION).quotes[0].citation
+    page = parsed(client.get(address_of(cited, written.format(sha=cited.source_sha256))))
+    assert "Grip fell by half" in page.one("article").text
+    assert not page.all("mark")
+    assert not page.all("section", class_="cited-place")
+    said = page.one(role="alert")
+    assert "the paper has changed since that place was cited, or was not indexed anew yet" in said.text
+    assert "search again, or run loccit verify" in said.text
+
+
+def test_a_link_outlives_its_paper_but_marks_no_other_words(tmp_path: Path, embedder: Embedder) -> None:
+    file = tmp_path / "tides.md"
+    pages: list[Node] = []
+    address = ""
+    for text in (
+        "# Tides\n\nThe pool is warm. The sea is cold.\n",
+        "# Tides\n\nSo: the pool is warm. The sea is cold.\n",
+    ):
+        file.write_text(text, encoding="utf-8")
+        build([file], tmp_path / "index", embedder, BuildConfig())
+        library = Library.open(tmp_path / "index", load=lambda name: embedder)
+        cited = library.ask("is the pool warm?").hits[0].citation
+        address = address or address_of(cited, cited.source_sha256[:12])
+        with TestClient(create_app(library)) as client:
+            pages.append(parsed(client.get(address)))
+        library.close()
+    assert [marked(page) for page in pages] == ["Thepooliswarm.Theseaiscold.", ""]
+    assert "the paper has changed" in pages[1].one(role="alert").text
+
+
+def address_of(cited: Citation, of: str) -> str:
+    """The address of the page that shows the place cited, in the file that begins so."""
+    return f"/papers/{cited.paper_id}?{urlencode({'start': cited.start, 'end': cited.end, 'of': of})}"
+
+
 def test_a_doi_with_its_slash_is_found(client: TestClient) -> None:
     title = "Lichens on churchyard stone: a century of slow growth"
     for path in ("10.5555/lichen.2019.3", "10.5555%2Flichen.2019.3", "10.5555_lichen.2019.3"):
@@ -423,6 +521,45 @@ def test_sections_stand_in_their_tree_and_empty_ones_are_left_out() -> None:
     assert paper.is_marked
 
 
+def test_a_heading_that_is_cited_stands_below_those_above_it() -> None:
+    sections = tuple(SectionView(title, "", level, level * 10, "body") for level, title in ((1, "A"), (2, "A.1")))
+    heading = TextBlock("heading", 1, 0, 20, 25, "# A.1", ())
+    paper = shown(PaperText(None, sections, (heading,), ()), (20, 25))  # type: ignore[arg-type]
+    assert [each.title.striptags() for each in paper.sections] == ["A", "A.1"]
+    assert [each.anchor for each in paper.outline[0].children] == ["section-2"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_entries_stand_in_the_block_that_holds_them(seed: int) -> None:
+    random = Random(seed)
+    cuts = sorted(random.sample(range(200), 21))
+    blocks = tuple(
+        TextBlock("reference", -1, n, start, end - random.randint(0, 1), "text", ())
+        for n, (start, end) in enumerate(pairwise(cuts), start=1)
+        if end - start > 1
+    )
+    places = [sorted(random.choices(range(200), k=2)) for _ in range(30)]
+    entries = tuple(Reference(str(n), "", "", "", *place) for n, place in enumerate(places))
+    paper = shown(PaperText(None, (), blocks, entries))  # type: ignore[arg-type]
+    held = [{each.key for each in entries if block.start <= each.start < each.end <= block.end} for block in blocks]
+    assert [{each.reference.key for each in block.references} for block in paper.preamble] == held
+    assert {each.reference.key for each in paper.loose} == {each.key for each in entries}.difference(*held)
+
+
+def test_a_long_paper_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.web.outline.block_html", lambda *_: "")
+    monkeypatch.setattr("service.web.outline.inline_html", lambda _: "")
+    numbers = range(20_000)
+    entries = tuple(Reference(str(n), "", "", "", n * 10 + 1, n * 10 + 3) for n in numbers)
+    blocks = tuple(TextBlock("reference", -1, n, n * 10 + 1, n * 10 + 9, "", ()) for n in numbers)
+    sections = tuple(SectionView("", "", n + 1, n * 10, "body") for n in numbers)
+    began = time.process_time()
+    paper = shown(PaperText(None, sections, blocks, entries))  # type: ignore[arg-type]
+    assert time.process_time() - began < 10  # what is quadratic takes minutes
+    assert {len(each.references) for each in paper.preamble} == {1}
+    assert not paper.sections
+
+
 # The library
 
 
@@ -459,7 +596,7 @@ def test_papers_come_a_page_at_a_time(client: TestClient, library: Library, monk
         ("/?q=" + 4001 * "x", 422, "the query has 4,001 characters"),
         ("/?q=x paper:a&paper=b", 422, "leave one of them out"),
         ("/papers?sort=size", 422, "sort: Input should be"),
-        ("/papers?sort=title&cursor=nobody", 404, "nobody"),
+        ("/papers?sort=title&cursor=nobody", 422, "the cursor names no paper"),
         ("/papers/PMC1", 404, "PMC1"),
         ("/papers/PMC9000001?start=a&end=2", 422, "start: Input should be a valid integer"),
         ("/static/nothing.css", 404, "there is no file nothing.css"),
@@ -477,7 +614,7 @@ def test_known_failures_keep_their_status(client: TestClient, route: str, monkey
     def fail(*_: object, **__: object) -> None:
         raise errors.IndexMissingError("there is no index: run `loccit index PATH...`")
 
-    for name in ("ask", "papers", "text"):
+    for name in ("ask_stream", "papers", "text"):
         monkeypatch.setattr(Library, name, fail)
     page = parsed(client.get(route), 503)
     assert (page.one("h1").text, page.one(role="alert").text) == (
@@ -493,17 +630,60 @@ def test_a_bug_is_a_page_and_is_logged(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(Library, "ask", fail)
+    monkeypatch.setattr(Library, "ask_stream", fail)
     page = parsed(client.get("/?q=x"), 500)
     assert "ZeroDivisionError: please report this as a bug" in page.one(role="alert").text
     assert "secret" not in page.text
     assert "secret" in caplog.text
 
 
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def test_a_wrong_address_or_method_is_a_page_to_a_browser(client: TestClient) -> None:
+    page = parsed(client.get("/<b>nowhere", headers={"accept": BROWSER}), 404)
+    said = page.one(role="alert").text
+    assert (page.one("h1").text, said.partition(":")[0]) == ("Not Found", "there is nothing at /<b>nowhere")
+    assert page.one("form", role="search").attributes["action"] == "/"
+    for address in ("/", "/papers/PMC9000001"):
+        reply = client.post(address, headers={"accept": BROWSER})
+        assert f"{address} does not take POST" in parsed(reply, 405).one(role="alert").text
+        assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json, text/html", False),
+        ("text/html;q=0.5, application/json", False),
+        ("text/html;q=nonsense", False),
+        ("text/html;q=0", False),
+        ("text/html, application/json;q=0.9", True),
+        ("TEXT/*; q=0.5, application/*;q=0.4", True),
+        ("text/html", True),
+    ],
+)
+def test_who_gets_a_page(client: TestClient, accept: str, is_page: bool) -> None:
+    kind = client.get("/nowhere", headers={"accept": accept}).headers["content-type"]
+    assert kind == ("text/html; charset=utf-8" if is_page else "application/problem+json")
+
+
 def test_other_routes_keep_their_problems(client: TestClient) -> None:
-    for address, status in (("/nowhere", 404), ("/v1/papers/PMC1", 404)):
-        reply = client.get(address)
-        assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json")
+    for method, address, status in (
+        ("GET", "/v1/papers/PMC1", 404),
+        ("GET", "/v1", 404),
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/search", 405),
+        ("POST", "/healthz", 405),
+        ("POST", "/readyz", 405),
+        ("POST", "/openapi.json", 405),
+        ("GET", "/mcp/nothing", 404),
+    ):
+        reply = client.request(method, address, headers={"accept": BROWSER})
+        assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json"), address
+    assert parsed(client.get("/v1x", headers={"accept": BROWSER}), 404)
     assert not {"/", "/papers", "/static/{name}"} & client.get("/openapi.json").json()["paths"].keys()
 
 
@@ -550,10 +730,14 @@ def test_the_package_has_its_files() -> None:
 
 
 @pytest.mark.parametrize("address", ["/", f"/?q={QUESTION}", "/papers", "/papers/PMC9000001", "/papers/PMC1"])
-def test_head_is_get_without_a_body(client: TestClient, address: str) -> None:
-    head, get = client.head(address), client.get(address)
-    assert head.status_code == get.status_code
-    assert head.headers["content-length"] == get.headers["content-length"]
+def test_head_is_get_without_a_body(client: TestClient, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = client.get(address)
+    for name in ("ask_stream", "search", "papers", "text"):  # a page that is there is not made for its headers
+        monkeypatch.delattr(Library, name)
+    head = client.head(address)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    length = {"content-length"} if head.is_success else set()
+    assert dict(head.headers) == {name: value for name, value in get.headers.items() if name not in length}
     assert client.post(address).status_code == 405
 
 
@@ -613,3 +797,17 @@ def test_a_quote_in_markdown() -> None:
         "> Grip \\*fell\\*\n> by half.\\\n> \\- an item\n>\n"
         "> — Marsh 2021, §3.2, ¶1, sentences 2, 3 (`limpets.md:5-32`)\n"
     )
+
+
+def test_an_id_may_have_a_comma() -> None:
+    assert Asked(paper="Smith_2020,_notes").filters().paper_ids == ("Smith_2020,_notes",)
+    assert Asked(paper=" PMC1, PMC2;\n10.1/x ,").filters().paper_ids == ("PMC1", "PMC2", "10.1/x")
+
+
+def test_what_shows_nothing_is_not_said_to_be_marked() -> None:
+    number = TextBlock("list_item", -1, 1, 0, 12, "48. An entry", ())
+    of_number, of_words = (
+        shown(PaperText(None, (), (number,), ()), span)  # type: ignore[arg-type]
+        for span in ((0, 3), (4, 12))
+    )
+    assert (of_number.is_marked, of_words.is_marked) == (False, True)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from indexer.errors import LoccitError, UsageError, bug_message
+from service.web import pages
 
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:loccit:problem:"
@@ -199,6 +200,8 @@ def _field_error(found: Mapping[str, Any]) -> FieldError:
 
 def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if pages.is_wanted(request):
+        return pages.refusal(request, error)
     details = {
         HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}: /openapi.json lists what there is",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from markdown_it import MarkdownIt
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
-from markdown_it.rules_inline import StateInline, backtick, image, link
+from markdown_it.rules_inline import StateInline, backtick, emphasis, image, link
 from markdown_it.token import Token
 
 from indexer.syntax import HTML_TAG
@@ -44,6 +44,9 @@ _CLOSED_BY = {
 _MATHS = ("dollars", "display", "inline", "environment")
 _LATEX = re.compile(r"[\\^_={}]")
 _DOLLARS = re.compile(r"\$([^$]+)\$(?!\d)")
+_BOLD_END = re.compile(r"(?<=[.,:;!?)\]])\*\*(?=[^\W_])")
+_PROSE = re.compile(r"(?:\b[^\W\d_]{2,},?\s+){3}")
+"""Between dollars of money: `US$3) to see the doctor ... 20 pounds (US$`."""
 _MAX_SPACED_FORMULA = 100
 _SPACED_FORMULA = re.compile(r"\s?[=<>]|[^\\^_]*[\\^_]")
 _SCRIPT = re.compile(r"\^(?:(?<!\[\^)[^\s^]{1,20}|[^\s^\[\]]{1,20})\^|(?<=[\w)\]*>])(?<!~)~[^\s~]{1,20}~(?!~)")
@@ -177,6 +180,18 @@ def _special(state: StateInline, silent: bool) -> bool:
     return True
 
 
+def _emphasis(state: StateInline, silent: bool) -> bool:
+    """CommonMark's, but that bold may also end between a closing character and a word: `**(a)**Serial sections`."""
+    at = state.pos
+    if not emphasis.tokenize(state, silent):
+        return False
+    closed = _BOLD_END.match(state.src, at)
+    if closed and closed.end() == state.pos < state.posMax:
+        for delimiter in state.delimiters[-2:]:
+            delimiter.close = True
+    return True
+
+
 _Found = tuple[str, int] | None
 """An inline token's type, and where it ends."""
 
@@ -188,6 +203,8 @@ def _maths(state: StateInline) -> _Found:
         return ("math", end) if opening.lastgroup != "display" or _LATEX.search(body) else None
     if match := _DOLLARS.match(src, at):
         body = match[1]
+        if "\\" not in body and _PROSE.search(body):
+            return None
         close = not body[0].isspace() and not body[-1].isspace()
         if close or (len(body) <= _MAX_SPACED_FORMULA and _SPACED_FORMULA.match(body)):
             return "math", match.end()
@@ -247,6 +264,7 @@ def _parser() -> MarkdownIt:
     parser.block.ruler.before("whole", "flat", _flat)
     parser.block.ruler.after("whole", "pipe_table", _pipe_table, ends_paragraph)
     parser.inline.ruler.before("escape", "special", _special)
+    parser.inline.ruler.at("emphasis", _emphasis)
     for name, rule in (("link", link), ("image", image), ("backticks", backtick)):
         parser.inline.ruler.at(name, _ending(rule))
     parser.parse("*Rules are compiled at first use*, which is not safe in two threads at once.")

@@ -6,6 +6,7 @@ key alone comes after them.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -60,12 +61,13 @@ class ShownPaper:
     loose: tuple[ShownReference, ...]
     """Entries whose text stands in no block."""
     is_marked: bool
-    """Whether there is a mark, with the id `cited` on its first part."""
+    """Whether there is a mark, with the id `cited` on its first part: an item's number alone, say, has none."""
 
 
 def shown(text: PaperText, marked: Span | None = None) -> ShownPaper:
     """The paper with `source[slice(*marked)]` marked, or as much of that as there is."""
     entries = [ShownReference(f"ref-{n}", each) for n, each in enumerate(text.references, start=1)]
+    standing_at = sorted((each for each in entries if each.reference.start < each.reference.end), key=_start)
     once = _once()
     blocks: dict[int, list[ShownBlock]] = {}
     titles: dict[int, Markup] = {}
@@ -77,7 +79,9 @@ def shown(text: PaperText, marked: Span | None = None) -> ShownPaper:
                 title = inline_html(text.sections[block.section].title)
                 titles[block.section] = Markup(once(f"{_FIRST_MARK}>{title}</mark>"))
             continue
-        held = tuple(each for each in entries if _holds(block, each.reference))
+        first = bisect_left(standing_at, block.start, key=_start)
+        begun = standing_at[first : bisect_left(standing_at, block.end, first, key=_start)]
+        held = tuple(each for each in begun if each.reference.end <= block.end)
         standing |= {each.anchor for each in held}
         blocks.setdefault(block.section, []).append(ShownBlock(Markup(once(block_html(block, span))), held))
     sections, outline = _tree(text.sections, blocks, titles)
@@ -86,7 +90,7 @@ def shown(text: PaperText, marked: Span | None = None) -> ShownPaper:
         sections=sections,
         outline=outline,
         loose=tuple(each for each in entries if each.anchor not in standing),
-        is_marked=any(_within(block, marked) for block in text.blocks),
+        is_marked=bool(titles) or any(_FIRST_MARK in each.html for some in blocks.values() for each in some),
     )
 
 
@@ -111,26 +115,30 @@ def _within(block: TextBlock, marked: Span | None) -> Span | None:
     return (start, end) if start < end else None
 
 
-def _holds(block: TextBlock, entry: Reference) -> bool:
-    return block.start <= entry.start < entry.end <= block.end
+def _start(entry: ShownReference) -> int:
+    return entry.reference.start
 
 
 def _tree(
     views: Sequence[SectionView], blocks: dict[int, list[ShownBlock]], titles: dict[int, Markup]
 ) -> tuple[tuple[ShownSection, ...], tuple[ShownSection, ...]]:
     """Sections in order, and the top-level ones with the others below them. What has nothing to read is left out."""
-    sections: list[ShownSection] = []
-    top: list[ShownSection] = []
-    path: list[ShownSection] = []
+    above: list[int] = []
+    path = [-1]
     for n, view in enumerate(views):
-        after = (later for later in range(n + 1, len(views)) if views[later].level <= view.level)
-        if not any(each in blocks for each in range(n, next(after, len(views)))) and n not in titles:
-            continue
-        title = titles.get(n) or Markup(inline_html(view.title))
-        section = ShownSection(f"section-{n + 1}", title, view.level, tuple(blocks.get(n, ())))
-        while path and path[-1].level >= view.level:
+        while len(path) > 1 and views[path[-1]].level >= view.level:
             path.pop()
-        (path[-1].children if path else top).append(section)
-        path.append(section)
-        sections.append(section)
-    return tuple(sections), tuple(top)
+        above.append(path[-1])
+        path.append(n)
+    readable = {*blocks, *titles}
+    for n in reversed(range(len(views))):
+        if n in readable:
+            readable.add(above[n])
+    sections: dict[int, ShownSection] = {}
+    top: list[ShownSection] = []
+    for n, view in enumerate(views):
+        if n in readable:
+            title = titles.get(n) or Markup(inline_html(view.title))
+            sections[n] = ShownSection(f"section-{n + 1}", title, view.level, tuple(blocks.get(n, ())))
+            (sections[above[n]].children if above[n] >= 0 else top).append(sections[n])
+    return tuple(sections.values()), tuple(top)

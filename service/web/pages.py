@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -18,20 +17,30 @@ from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException
 
-from indexer.errors import LoccitError, NotFoundError, UsageError
+from indexer.errors import LoccitError, NotFoundError, UsageError, bug_message
 from indexer.papers import PaperOrder
+from service.api import sse
 from service.cite import Citation
 from service.formats import export, quotation
+from service.formats.markdown import said
 from service.library import Library
 from service.query import Filters, Query
+from service.replies import Answer, PaperSummary
 from service.web.outline import shown
-from service.web.rendering import HEADERS, page, static_file
+from service.web.rendering import HEADERS, headers_alone, page, static_file
 
 _METHODS = ["GET", "HEAD"]
 _PAPERS_A_PAGE = 50
 _NEWEST = 3
+_MAX_SORTED = 5000
+"""The most papers that a visit to the first page may sort."""
+_MIN_DIGEST = 8
+"""Characters of a SHA-256 that tell two files apart."""
 _FOR_EVER = "public, max-age=31536000, immutable"
-_SEPARATORS = re.compile(r"[\s,;]+")
+_FOR_PROGRAMS = re.compile(r"/(?:v1|mcp|healthz|readyz|openapi\.json)(?:/|$)")
+_QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
+_SEPARATORS = re.compile(r"[,;]*\s+")
+"""An id may have a comma in it, and no blank."""
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +63,7 @@ class Asked:
 
     def filters(self) -> Filters:
         """The same, as the library takes it."""
-        ids = tuple(_id(each) for each in _SEPARATORS.split(self.paper) if each)
+        ids = tuple(each for each in _SEPARATORS.split(self.paper.strip(" ,;")) if each)
         return Filters(ids, self.section, int(self.year_from or 0), int(self.year_to or 0))
 
     def fields(self) -> dict[str, str]:
@@ -94,12 +103,41 @@ class _PageRoute(APIRoute):
                 response = _error(request, error.status_code, error.detail)
             except Exception as error:
                 _logger.exception("%s %s", request.method, request.url.path)
-                said = f"{type(error).__name__}: please report this as a bug in loccit, with what the server logged"
-                response = _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, said)
+                response = _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, bug_message(error))
             response.headers.update(HEADERS)
             return response
 
         return respond
+
+
+def is_wanted(request: Request) -> bool:
+    """Whether what is wrong with an address or method is better said in a page: to browsers, not below `/v1`."""
+    if _FOR_PROGRAMS.match(request.url.path):
+        return False
+    qualities: dict[str, float] = {}
+    for each in ",".join(request.headers.getlist("accept")).split(","):
+        media_range, *parameters = (part.strip().lower() for part in each.split(";"))
+        given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        qualities[media_range] = float(given) if _QUALITY.fullmatch(given) else 0.0
+
+    def quality(*ranges: str) -> float:
+        return next((qualities[each] for each in ranges if each in qualities), 0.0)
+
+    json = quality("application/problem+json", "application/json", "application/*", "*/*")
+    return quality("text/html", "text/*", "*/*") > json
+
+
+def refusal(request: Request, error: HTTPException) -> Response:
+    """The page for an address that leads nowhere, or a method that it does not take."""
+    path, method = request.url.path, request.method
+    details = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {path}: ask below, or look in the library",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not take {method}: pages are only read",
+    }
+    detail = details.get(HTTPStatus(error.status_code), error.detail)
+    response = _error(request, error.status_code, detail)
+    response.headers.update({**(error.headers or {}), **HEADERS})
+    return response
 
 
 router = APIRouter(route_class=_PageRoute, include_in_schema=False)
@@ -123,29 +161,53 @@ async def home(
     Quotes come at once; a model writes only where a reader of these pages asks for that, not for a link or an image of
     another site, and takes no turn of a search while it does.
     """
+    if request.method == "HEAD":
+        return headers_alone()
     asked = Asked(q.strip(), paper.strip(), section.strip(), year_from, year_to)
-    if request.method == "HEAD" or request.headers.get("sec-fetch-site") == "cross-site":
-        generate = "never"
-    writers: CapacityLimiter | None = request.app.state.writers if generate == "auto" else None
-    return await to_thread.run_sync(partial(_home, request, asked, cursor, generate), limiter=writers)
-
-
-def _home(request: Request, asked: Asked, cursor: str, generate: Literal["auto", "never"]) -> Response:
-    library = _library(request)
     if not asked.q:
-        newest = library.papers(sort="year", limit=_NEWEST)
-        return page(request, "welcome.html", asked=asked, papers=newest.papers, total=newest.total)
+        return await to_thread.run_sync(_welcome, request, asked)
     if cursor:
-        reply = library.search(Query(asked.q, filters=asked.filters(), cursor=cursor))
-        return page(request, "passages.html", asked=asked, reply=reply)
-    answer = library.ask(asked.q, filters=asked.filters(), generate=generate)
-    may_write = library.model if generate == "never" and answer.status != "not_found" else ""
-    return page(request, "answer.html", asked=asked, answer=answer, may_write=may_write)
+        return await to_thread.run_sync(_more, request, asked, cursor)
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        generate = "never"
+    answer = await _answer(request, asked, generate)
+    if answer is None:
+        return Response()  # to nobody
+    return await to_thread.run_sync(_answered, request, asked, answer, generate)
+
+
+def _welcome(request: Request, asked: Asked) -> Response:
+    library = _library(request)
+    total = library.papers(limit=1).total
+    newest = library.papers(sort="year", limit=_NEWEST).papers if total <= _MAX_SORTED else ()
+    return page(request, "welcome.html", asked=asked, papers=newest, total=total)
+
+
+def _more(request: Request, asked: Asked, cursor: str) -> Response:
+    reply = _library(request).search(Query(asked.q, filters=asked.filters(), cursor=cursor))
+    return page(request, "passages.html", asked=asked, reply=reply)
+
+
+async def _answer(request: Request, asked: Asked, generate: Literal["auto", "never"]) -> Answer | None:
+    """What the papers say, or a model; None where the reader left before that."""
+    writers: CapacityLimiter = request.app.state.writers
+    events = _library(request).ask_stream(asked.q, filters=asked.filters(), generate=generate)
+    event = await sse.step(events)  # the search
+    if not isinstance(event, Answer):
+        event = await sse.last(events, request, writers)
+    return event if isinstance(event, Answer) else None
+
+
+def _answered(request: Request, asked: Asked, answer: Answer, generate: Literal["auto", "never"]) -> Response:
+    may_write = _library(request).model if generate == "never" and answer.status != "not_found" else ""
+    return page(request, "answer.html", asked=asked, answer=answer, said=said(answer), may_write=may_write)
 
 
 @router.api_route("/papers", methods=_METHODS)
 def list_papers(request: Request, sort: PaperOrder = "paper_id", cursor: str = "") -> Response:
     """The library, a page at a time."""
+    if request.method == "HEAD":
+        return headers_alone()
     papers = _library(request).papers(sort=sort, cursor=cursor, limit=_PAPERS_A_PAGE)
     return page(request, "papers.html", papers=papers, sort=sort, is_first=not cursor)
 
@@ -156,11 +218,18 @@ def read_paper(
     paper_id: str,
     start: int | None = None,
     end: int | None = None,
+    of: str = "",
 ) -> Response:
-    """A paper to be read, and the place marked that `source[start:end]` is."""
+    """A paper to be read, and the place marked that `source[start:end]` is.
+
+    `of` is how the SHA-256 of that source begins: offsets into another one mark nothing.
+    """
     library = _library(request)
-    text = library.text(_id(paper_id))
-    citation, unknown = _cited(library, text.paper.paper_id, start, end)
+    if request.method == "HEAD":
+        library.paper(paper_id)
+        return headers_alone()
+    text = library.text(paper_id)
+    citation, unknown = _cited(library, text.paper, start, end, of)
     marked = (citation.start, citation.end) if citation else None
     return page(
         request,
@@ -183,14 +252,22 @@ def static(name: str, v: str = "") -> Response:
     return Response(file.content, headers={"cache-control": kept}, media_type=file.media_type)
 
 
-def _cited(library: Library, paper_id: str, start: int | None, end: int | None) -> tuple[Citation | None, str]:
+def _cited(
+    library: Library, paper: PaperSummary, start: int | None, end: int | None, of: str
+) -> tuple[Citation | None, str]:
     """The citation of the span; or none, and why."""
     if start is None and end is None:
         return None, ""
     if start is None or end is None:
         return None, "a place in a paper has a start and an end, and one of them is missing: search again"
+    if of and (len(of) < _MIN_DIGEST or not paper.source_sha256.startswith(of.lower())):
+        return None, (
+            f"the link is to a place in another version of {paper.source} than the one that is shown: the paper has "
+            "changed since that place was cited, or was not indexed anew yet. Its offsets do not fit here, and nothing "
+            "is marked: search again, or run `loccit verify` on the citation"
+        )
     try:
-        return library.cite(paper_id, start, end), ""
+        return library.cite(paper.paper_id, start, end), ""
     except NotFoundError as error:
         return None, str(error)
 
@@ -215,8 +292,3 @@ def _library(request: Request) -> Library:
     library = request.app.state.library
     assert isinstance(library, Library)
     return library
-
-
-def _id(given: str) -> str:
-    """The id in the index: a DOI keeps its slash in an address, an id has `_` there."""
-    return given.replace("/", "_")

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -32,6 +32,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Of every page and static file: nothing is loaded from elsewhere, and no script runs but our own."""
+_KEPT = {"cache-control": "private, no-cache"}
 _FOLDER = Path(__file__).parent
 _MEDIA_TYPES = {"style.css": "text/css", "script.js": "text/javascript", "favicon.svg": "image/svg+xml"}
 _CODE = re.compile(r"`([^`]+)`")
@@ -62,7 +63,12 @@ def page(request: Request, template: str, status: int = HTTPStatus.OK, **context
     base_url: str = request.app.state.base_url
     prefix = urlsplit(base_url).path.rstrip("/")
     text = _environment().get_template(template).render(context, prefix=prefix, base_url=base_url)
-    return HTMLResponse(text, status, {"cache-control": "private, no-cache"})
+    return HTMLResponse(text, status, _KEPT)
+
+
+def headers_alone() -> StreamingResponse:
+    """What HEAD gets of a page that is there: all but its length, which is known once the page is made."""
+    return StreamingResponse((), headers=_KEPT, media_type=HTMLResponse.media_type)
 
 
 @cache

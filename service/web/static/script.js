@@ -4,11 +4,6 @@
 const box = document.getElementById("q");
 const hits = [...document.querySelectorAll("[data-hit]")];
 
-// The count is set anew once the page is there: screen readers announce a status only when it changes.
-for (const status of document.querySelectorAll("[data-announce]")) {
-  setTimeout(() => { status.textContent = status.dataset.announce; }, 150);
-}
-
 for (const hidden of document.querySelectorAll("[data-scripted]")) {
   hidden.hidden = hidden.dataset.scripted === "clipboard" && !navigator.clipboard;
 }
