@@ -166,7 +166,7 @@ FAILURES: list[tuple[str, str, Any, int]] = [
     ("verify", "/v1/verify", b"[" * 100_000, 400),
     ("verify", "/v1/verify", b" " * (MAX_BODY_BYTES + 1), 413),
     ("list_papers", "/v1/papers?limit=0", None, 422),
-    ("list_papers", "/v1/papers?sort=title&cursor=PMC1", None, 404),
+    ("list_papers", "/v1/papers?sort=title&cursor=PMC1", None, 422),
     ("show_paper", "/v1/papers/PMC1", None, 404),
     ("show_passage", "/v1/passages/PMC1:0", None, 404),
     ("show_passage", "/v1/passages/PMC1:0?context=21", None, 422),

@@ -230,7 +230,7 @@ def verify(library: _Library, cited: Annotated[Cited, Body(examples=VERIFY_EXAMP
     return library.verify(read_claims(cited))
 
 
-@papers.get("/papers", tags=["papers"], responses=_MISSING)
+@papers.get("/papers", tags=["papers"])
 @_serialised
 def list_papers(
     library: _Library,
