@@ -20,7 +20,7 @@ from indexer.plaintext import plain_text
 from indexer.sentences import split_sentences
 from indexer.tokens import count_tokens
 
-CHUNKER_VERSION = 2
+CHUNKER_VERSION = 3
 """Raised whenever the same paper would give other passages: an index made by another version is not mixed with it."""
 
 Count = Callable[[Sequence[str]], list[int]]
@@ -30,6 +30,8 @@ _ROW = re.compile(r"[^\r\n]+")
 _HTML_ROW = re.compile(r"<tr\b", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _ABSTRACT = re.compile(r"abstract|summary", re.IGNORECASE)
+_NAMES_AUTHORS = re.compile(r"\[[^\[\]]*[^\W\d_]{2}[^\[\]]*\]\(#")
+"""`[Quill et al., 1999](#bib12)`: a marker that is part of what the sentence says."""
 _ID_HEX_DIGITS = 16
 """64 bits: two of a paper's passages share an id with a chance below 1e-13 even at a thousand passages."""
 
@@ -145,7 +147,11 @@ class _Source:
 
     def __init__(self, paper: Paper) -> None:
         self._text = paper.text
-        self._markers = tuple(Span(marker.start, marker.end) for marker in paper.markers)
+        self._markers = tuple(
+            Span(marker.start, marker.end)
+            for marker in paper.markers
+            if not _NAMES_AUTHORS.search(paper.text, marker.start, marker.end)
+        )
         self._starts = [marker.start for marker in self._markers]
 
     def words(self, start: int, end: int, *, table: bool = False) -> str:

@@ -552,3 +552,39 @@ def test_markers_name_most_of_a_list_or_none(shared: Path) -> None:
         named = {n for marker in paper.markers for n in marker.references}
         keyed = [n for n, reference in enumerate(paper.references) if reference.key]
         assert not named or len(named) > 0.6 * len(keyed), path.name
+
+
+ANCHORED = {
+    "anchor above": '<a id="B1"></a>\n1. Quill A. Limpets. 1999.\n\n<a id="B2"></a>\n2. Tern B. Mucus. 2007.\n\n'
+    '<a id="B3"></a>\n3. Vik R. Ice. 2015.\n',
+    "anchor before": '1. <a id="B1"></a>Quill A. Limpets. 1999.\n2. <a name="B2"></a>Tern B. Mucus. 2007.\n'
+    '3. <span id="B3"></span>Vik R. Ice. 2015.\n',
+    "no numbers": '<a id="B1"></a>\nQuill A. Limpets. 1999.\n\n<a id="B2"></a>\nTern B. Mucus, undated.\n\n'
+    '<a id="B3"></a>\nVik R. Ice. 2015.\n',
+}
+
+
+@pytest.mark.parametrize("entries", ANCHORED.values(), ids=ANCHORED)
+@pytest.mark.parametrize(
+    ("citation", "named"),
+    [
+        ("[[1](#B1)]", {"[[1](#B1)]": [0]}),
+        ("[[1](#B1)]–[[3](#B3)]", {"[[1](#B1)]–[[3](#B3)]": [0, 1, 2]}),
+        ("[[1](#B1)], [[3](#B3)]", {"[[1](#B1)]": [0], "[[3](#B3)]": [2]}),
+        ("<sup>[1](#B1)-[3](#B3)</sup>", {"<sup>[1](#B1)-[3](#B3)</sup>": [0, 1, 2]}),
+        ("([Quill, 1999](#B1); [Vik, 2015](#B3))", {"([Quill, 1999](#B1); [Vik, 2015](#B3))": [0, 2]}),
+        ("([Quill, 1999](#B1), see [Fig. 1](#F1))", {"[Quill, 1999](#B1)": [0]}),
+        ("[Fig. 1](#F1)", {}),
+    ],
+)
+def test_links_to_anchored_entries_are_markers(entries: str, citation: str, named: dict[str, list[int]]) -> None:
+    paper = parse(f"# T\n\n## One\n\nLimpets hold on {citation} with mucus.\n\n## References\n\n{entries}")
+    texts = ["Quill A. Limpets. 1999.", "Tern B. Mucus", "Vik R. Ice. 2015."]
+    assert [entry.text.startswith(text) for entry, text in zip(paper.references, texts, strict=True)] == [True] * 3
+    assert {paper.text[m.start : m.end]: list(m.references) for m in paper.markers} == named
+
+
+def test_a_list_of_anchored_entries_is_a_reference_list_whatever_its_heading() -> None:
+    paper = parse('# T\n\n## One\n\n[Q](#b1)\n\n## Sources\n\n- <a id="b1"></a>Quill A.\n- <a id="b2"></a>Tern B.\n')
+    assert [(entry.key, entry.text) for entry in paper.references] == [("b1", "Quill A."), ("b2", "Tern B.")]
+    assert [section.role for section in paper.sections] == ["body", "body", "references"]

@@ -16,6 +16,13 @@ from indexer.papers import Block, Marker, Reference, Section
 
 _NUMBERS = r"\d{1,4}(?:\s*[,;–—-]\s*\d{1,4})*"
 _LINKED = re.compile(r"\[?\[\d{1,4}\]\(#[^()\s]*\)(?:[,;\s–—-]*\[\d{1,4}\]\(#[^()\s]*\))*\]?")
+_ANCHORED = re.compile(r"\[(?P<words>[^\[\]\r\n]{0,200})\]\(#(?P<id>[^()\s]{1,200})\)")
+"""`[12](#B12)`, `[Quill et al., 1999](#bib12)`; no words where one marker names more entries than it shows."""
+_BETWEEN_LINKS = re.compile(r"(?:[,;\s&]|and|</?sup>)*(?:(?P<dash>[‐–—−-]|\]\s?[‐–—−-]\s?\[)(?:\s|</?sup>)*)?")
+_MAX_BETWEEN = 40
+_NUMBER = re.compile(r"(?!(?:19|20)\d\d)[0-9]{1,4}")
+"""Not a year."""
+_AROUND = (("[", "]"), ("(", ")"), ("<sup>", "</sup>"), ("^", "^"))
 _LINKED_TARGET = re.compile(r"\]\(#[^()\s]*\)")
 _BRACKETED = re.compile(rf"\[{_NUMBERS}\](?!\()(?:\s?[–—-]\s?\[{_NUMBERS}\](?!\())*")
 """`[3]`, `[3, 5–7]`, and `[3]–[5]`, which names 4 too."""
@@ -78,6 +85,8 @@ class ReferenceList:
     """Where the text begins that a list numbered by place is the list of."""
     entries: dict[str, int]
     by_place: bool
+    anchors: dict[str, int]
+    """Its entries by the ids that stand on them."""
 
 
 def read_markers(
@@ -89,9 +98,11 @@ def read_markers(
 ) -> list[Marker]:
     """Every marker in `prose` that names an entry, in order; entries known by key alone are added to `references`."""
     citing = [b for b in prose if b.section or len(sections) == 1 or _reads_as_prose(text[b.start : b.end])]
-    markers = _numbered(text, citing, [each for each in lists if each.entries])
-    markers += _keyed(text, prose, references)
-    markers.sort(key=lambda marker: marker.start)
+    anchored = list(_anchored(text, citing, lists))
+    markers = anchored + _keyed(text, prose, references)
+    if len({n for marker in anchored for n in marker.references}) < _SURE_SHARE_NAMED * len(references):
+        markers += _numbered(text, citing, [each for each in lists if each.entries])
+    markers.sort(key=lambda marker: (marker.start, -marker.end))
     return _without_overlap(markers)
 
 
@@ -120,6 +131,44 @@ def _reads_as_prose(block: str) -> bool:
 
 _Resolver = Callable[[int, str], tuple[int, ...]]
 """Place and numbers of a marker -> the entries that it names."""
+
+
+def _anchored(text: str, prose: Sequence[Block], lists: Sequence[ReferenceList]) -> Iterator[Marker]:
+    """Links to entries, neighbours as one marker, with the brackets or superscript around them.
+
+    A dash between two numbers names what stands between them in the list too.
+    """
+    named = {name: n for each in reversed(lists) for name, n in each.anchors.items()}
+    for block in prose if named else ():
+        group: list[int] = []
+        start = end = number = 0
+        for link in _ANCHORED.finditer(text, block.start, block.end):
+            if (entry := named.get(link["id"])) is None:
+                continue
+            near = group and link.start() - end <= _MAX_BETWEEN
+            between = _BETWEEN_LINKS.fullmatch(text, end, link.start()) if near else None
+            if between is None:
+                if group:
+                    yield _around(text, block, start, end, group)
+                start, group, number = link.start(), [], 0
+            last, number = number, int(link["words"]) if _NUMBER.fullmatch(link["words"]) else 0
+            if between and between["dash"] and 0 < number - last == entry - group[-1] <= _MAX_RANGE:
+                group += range(group[-1] + 1, entry)
+            group.append(entry)
+            end = link.end()
+        if group:
+            yield _around(text, block, start, end, group)
+
+
+def _around(text: str, block: Block, start: int, end: int, entries: Sequence[int]) -> Marker:
+    """The marker, with what encloses it and nothing else."""
+    while True:
+        for opening, closing in _AROUND:
+            if text.startswith(closing, end) and text.endswith(opening, block.start, start) and end < block.end:
+                start, end = start - len(opening), end + len(closing)
+                break
+        else:
+            return Marker(start, end, tuple(dict.fromkeys(entries)))
 
 
 def _numbered(text: str, prose: Sequence[Block], lists: Sequence[ReferenceList]) -> list[Marker]:

@@ -12,6 +12,12 @@ from indexer.markdown.sections import role_of
 from indexer.papers import CONTENT_KINDS, Block, Marker, Reference, Section
 
 _ENTRY = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(?:\[\^?(\d{1,4})\]:?|(\d{1,4})[.)](?=\s))[ \t]*|[ \t]*[-*+][ \t]+")
+_ANCHOR = re.compile(
+    r"<(?P<tag>a|span)\s[^<>]{0,200}?\b(?:id|name)\s*=\s*[\"']?(?P<id>[^\s\"'<>]{1,200})[\"']?[^<>]{0,200}?"
+    r"(?:/>|>\s*</(?P=tag)>)\s*",
+    re.IGNORECASE,
+)
+"""`<a id="B12"></a>`: what links in the text name an entry by."""
 _NUMBERED_LINE = re.compile(r"^[ \t]*(\[\^?)?(\d{1,4})(?:\]:?|[.)])[ \t]+", re.MULTILINE)
 _PMID_LABELLED = re.compile(r"\bPMID:?\s*(\d{1,8})\b", re.IGNORECASE)
 _PMID_LAST = re.compile(r"(?:^|\s)(\d{7,8})\.?$")
@@ -51,7 +57,8 @@ def read_references(
         for n, entry in enumerate(each.entries, start=len(references)):
             if entry.key:
                 entries.setdefault(entry.key, n)
-        lists.append(ReferenceList(start, since if by_place else 0, entries, by_place))
+        anchors = {name: n for n, names in enumerate(each.anchors, start=len(references)) for name in names}
+        lists.append(ReferenceList(start, since if by_place else 0, entries, by_place, anchors))
         references.extend(each.entries)
         after = each.blocks[-1].end
     return references, read_markers(text, sections, prose, lists, references)
@@ -63,16 +70,23 @@ class _Found:
 
     blocks: list[Block] = field(default_factory=list)
     entries: list[Reference] = field(default_factory=list)
+    anchors: list[tuple[str, ...]] = field(default_factory=list)
+    """Of each entry, the ids that stand on it."""
+    _anchors_above: tuple[str, ...] = ()
 
     def take(self, text: str, block: Block) -> None:
         """The entries of a block; the year on a wrapped line, `2005. A title`, belongs to the entry before."""
-        for entry in _entries(text, block):
+        for entry, anchors in _entries(text, block):
             before = self.entries[-1] if self.entries else None
-            if before is not None and _is_wrapped_year(text, before, entry):
+            if not entry.text:
+                self._anchors_above += anchors
+            elif before is not None and _is_wrapped_year(text, before, entry):
                 whole = text[before.start : entry.end]
                 self.entries[-1] = _reference(before.key, whole, before.start)
             else:
-                self.entries.append(entry)
+                anchors, self._anchors_above = self._anchors_above + anchors, ()
+                self.anchors.append(anchors)
+                self.entries.append(replace(entry, key=entry.key or anchors[0]) if anchors else entry)
 
     def number_lazy_ones(self) -> None:
         """Number a list typed as `1.` `1.` `1.` by place, as Markdown does."""
@@ -112,7 +126,9 @@ def _is_wrapped_year(text: str, before: Reference, entry: Reference) -> bool:
 def _entry_blocks(text: str, blocks: Sequence[Block]) -> list[Block]:
     """The blocks of a reference list that are entries: not its tables and captions, nor a note under it."""
     candidates = [b for b in blocks if b.kind in ("paragraph", "list_item", "quote")]
-    listed = [b for b in candidates if b.kind == "list_item" or _is_numbered(text, b)]
+    listed = [
+        b for b in candidates if b.kind == "list_item" or _is_numbered(text, b) or _ANCHOR.match(text, b.start, b.end)
+    ]
     if len(listed) * 2 >= len(candidates):
         return listed
     return [b for b in candidates if _DATED.search(text, b.start, b.end)]
@@ -134,8 +150,20 @@ def settle_roles(text: str, sections: Sequence[Section], blocks: Sequence[Block]
         if section.role == "references" and role_of(section.title, section.number) != "references":
             under = settled[section.parent].role == "references" and _lists_entries(text, inside.get(n, ()))
             section = replace(section, role="references" if under else "body")
+        if section.role == "body" and _are_anchored(text, inside.get(n, ())):
+            section = replace(section, role="references")
         settled.append(section)
     return tuple(settled)
+
+
+def _are_anchored(text: str, blocks: Sequence[Block]) -> bool:
+    """Whether blocks are the items of a list that links name, whatever its heading: `Literature`, `Sources`."""
+    return len(blocks) > 1 and all(b.kind == "list_item" and _anchors_of_item(text, b) for b in blocks)
+
+
+def _anchors_of_item(text: str, block: Block) -> bool:
+    match = _ENTRY.match(text, block.start, block.end)
+    return bool(match and _ANCHOR.match(text, match.end(), block.end))
 
 
 def _lists_entries(text: str, blocks: Sequence[Block]) -> bool:
@@ -147,8 +175,10 @@ def _lists_entries(text: str, blocks: Sequence[Block]) -> bool:
     )
 
 
-def _entries(text: str, block: Block) -> Iterator[Reference]:
-    """The entries of a block: one, or one a line where several lines are numbered, each one more than the last."""
+def _entries(text: str, block: Block) -> Iterator[tuple[Reference, tuple[str, ...]]]:
+    """The entries of a block, with the anchors on each: one entry, or one a line where several lines are numbered, each
+    one more than the last. Anchors alone are an entry without text.
+    """
     starts: list[int] = []
     form, last = None, 0
     for line in _NUMBERED_LINE.finditer(text, block.start, block.end):
@@ -159,12 +189,22 @@ def _entries(text: str, block: Block) -> Iterator[Reference]:
     if len(starts) < 2 or starts[0] != block.start:
         starts = [block.start]
     for start, end in zip(starts, [*starts[1:], block.end], strict=True):
+        start, above = _anchors(text, start, end)
         match = _ENTRY.match(text, start, end)
         key = (match[1] or match[2] or "") if match else ""
-        start = match.end() if match else start
+        start, own = _anchors(text, match.end() if match else start, end)
         entry = text[start:end].rstrip()
-        if entry:
-            yield _reference(key, entry, start)
+        if entry or above or own:
+            yield _reference(key, entry, start), above + own
+
+
+def _anchors(text: str, start: int, end: int) -> tuple[int, tuple[str, ...]]:
+    """Where the anchors at `start` end, and their ids."""
+    ids: list[str] = []
+    while match := _ANCHOR.match(text, start, end):
+        ids.append(match["id"])
+        start = match.end()
+    return min(start, end), tuple(ids)
 
 
 def _reference(key: str, entry: str, start: int) -> Reference:

@@ -48,6 +48,8 @@ _BACK_MATTER = re.compile(
             "availability of (?:data|supporting|materials).*",
             "supplement(?:ary|al) (?:materials?|information|data|files?)|supporting information|additional files?",
             "electronic supplementary material|associated content|web resources",
+            "(?:editor's )?decision letter|author(?:s|'s|s')? response.*",
+            "(?:reviewer|referee)(?:s|'s|s')? (?:comments|reports?).*",
             "pre publication history|publisher's note|consent (?:for publication|to publish)",
             "how to cite.*|additional information",
             "ethics (?:statement|approval).*|ethical (?:approval|statement).*|compliance with ethical standards",

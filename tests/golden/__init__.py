@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from indexer.jats import read_jats
 from indexer.markdown import parse_markdown
 from indexer.papers import Paper
 
@@ -13,6 +14,16 @@ FOLDER = Path(__file__).parent
 def cases() -> list[Path]:
     """The Markdown files."""
     return sorted(FOLDER.glob("*.md"))
+
+
+def jats_cases() -> list[Path]:
+    """The JATS files; what is made of each stands beside it as Markdown."""
+    return sorted(FOLDER.glob("*.xml"))
+
+
+def markdown_of(path: Path) -> str:
+    """The Markdown of the article in a JATS file."""
+    return read_jats(path.read_bytes()).markdown
 
 
 def outline_of(path: Path) -> str:

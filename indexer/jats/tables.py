@@ -1,0 +1,103 @@
+"""Tables -> pipe tables, spans written out so that every row reads on its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from indexer.jats.inline import line
+
+_MAX_SPAN = 100
+_MAX_CELLS = 200_000
+"""Beyond so many, a cell has one place, whatever it says of its spans."""
+_MAX_REPEATED = 200
+"""Characters: a cell over several rows is written in each of them, a text over several rows once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    text: str
+    columns: int
+    rows: int
+
+
+def pipe_table(table: Element) -> str:
+    """The table of an XHTML `<table>` or an `<array>`, empty where it has no cell.
+
+    Header rows become one, `Group A / mean`; without any, the first row is the header. A cell over several columns
+    stands in the first, one over several rows in each of them.
+    """
+    head: list[list[_Cell]] = []
+    body: list[list[_Cell]] = []
+    for row, in_head in _rows(table, in_head=False):
+        (head if in_head and not body else body).append(_cells(row))
+    header, rows = _grid(head, across=True), _grid(body, across=False)
+    if not header:
+        header, rows = rows[:1], rows[1:]
+    columns: list[list[str]] = [[] for _ in range(max(map(len, [*header, *rows]), default=0))]
+    for cells in header:
+        for column, text in zip(columns, cells, strict=False):
+            column.append(text)
+    titles = [" / ".join(filter(None, dict.fromkeys(column))) for column in columns]
+    lines = [titles, ["---"] * len(columns), *filter(any, rows)] if columns else []
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _rows(element: Element, *, in_head: bool) -> Iterator[tuple[Element, bool]]:
+    for child in element:
+        if child.tag == "tr":
+            yield child, in_head
+        elif child.tag in ("thead", "tbody", "tfoot"):
+            yield from _rows(child, in_head=child.tag == "thead")
+
+
+def _cells(row: Element) -> list[_Cell]:
+    return [
+        _Cell(_in_cell(line(cell, separator="<br>")), _span(cell, "colspan"), _span(cell, "rowspan"))
+        for cell in row
+        if cell.tag in ("td", "th")
+    ]
+
+
+def _in_cell(text: str) -> str:
+    """A line that no `|` cuts: written by name in a formula, as a reference in text."""
+    parts = re.split(r"(\$[^$]+\$)", text)
+    maths = [part.replace(r"\|", r"\Vert ").replace("|", r"\vert ") for part in parts[1::2]]
+    parts[1::2] = maths
+    return "".join(part if n % 2 else part.replace("|", "&#124;") for n, part in enumerate(parts))
+
+
+def _span(cell: Element, name: str) -> int:
+    value = cell.get(name, "").strip()
+    return min(max(int(value), 1), _MAX_SPAN) if value.isascii() and value.isdecimal() and len(value) < 9 else 1
+
+
+def _grid(rows: Sequence[Sequence[_Cell]], *, across: bool) -> list[list[str]]:
+    """The cells in their columns; with `across`, a cell over several columns stands in each of them."""
+    grid: list[list[str]] = []
+    below: dict[int, tuple[str, int]] = {}
+    """By column, what reaches down from a row above, and over how many rows more."""
+    n_placed = 0
+    for row in rows:
+        placed: dict[int, str] = {}
+        reaching, below = below, {}
+        for column, (text, n_more) in reaching.items():
+            placed[column] = text
+            if n_more > 1:
+                below[column] = (text, n_more - 1)
+        column = 0
+        for cell in row:
+            while column in placed:
+                column += 1
+            columns, n_rows = (cell.columns, cell.rows) if n_placed < _MAX_CELLS else (1, 1)
+            for n in range(columns):
+                placed[column + n] = cell.text if across or not n else ""
+                if n_rows > 1:
+                    repeated = placed[column + n] if len(cell.text) <= _MAX_REPEATED else ""
+                    below[column + n] = (repeated, n_rows - 1)
+            column += columns
+            n_placed += columns * n_rows
+        grid.append([placed.get(n, "") for n in range(max(placed, default=-1) + 1)])
+    return grid
