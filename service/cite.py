@@ -199,6 +199,11 @@ def doi_url(doi: str) -> str:
     return f"https://doi.org/{quote(doi, safe='/')}" if doi else ""
 
 
+def reader_url(base_url: str, citation: Citation) -> str:
+    """The absolute address of the cited place in the service's reader."""
+    return f"{base_url}{citation.links.reader}"
+
+
 def label(paper: Paper | StoredPaper, section: Sequence[str], number: str, paragraph: int) -> str:
     """`Pang et al. 2026, §3.2 AGEs and Bone Quality, ¶4`: for people."""
     parts = [" ".join(filter(None, (_authors(paper), str(paper.year or ""))))]

@@ -20,7 +20,8 @@ from indexer.config import DEFAULT_MODEL, BuildConfig
 from indexer.errors import ConfigError
 from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
-DEFAULT_BASE_URL = "http://127.0.0.1:8000"
+DEFAULT_PORT = 8000
+DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 FILE = "loccit.toml"
 ENV_PREFIX = "LOCCIT_"
 _KEY = "llm_key"
@@ -53,7 +54,7 @@ class Settings(BaseSettings):
     """The cross-encoder that ranks the best passages again, a local folder or a hub name; empty for none."""
     host: str = "127.0.0.1"
     """Where `serve` listens."""
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(DEFAULT_PORT, ge=0, le=65535)
     """On which port; 0 for a free one."""
     public_base_url: str = ""
     """Where others find the service, `https://papers.example.org/loccit`: what absolute links begin with. Empty for the
@@ -72,9 +73,7 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """What absolute links begin with, without a slash at the end."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        port = self.port or urlsplit(DEFAULT_BASE_URL).port
-        return self.public_base_url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return self.public_base_url.rstrip("/") or local_url(self.host, self.port or DEFAULT_PORT)
 
     @classmethod
     def settings_customise_sources(
@@ -115,6 +114,12 @@ def load_settings(**flags: object) -> Settings:
             "https, a host, and a path if the service has one; no user, no `?`"
         )
     return settings
+
+
+def local_url(host: str, port: int) -> str:
+    """Where clients on this machine find what listens there; on all addresses, by the loopback one."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def version() -> str:

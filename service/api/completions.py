@@ -28,8 +28,9 @@ from service.api import sse
 from service.api.chores import chore_reply, question_in
 from service.api.problems import openai_problem, openai_responses, problem_of
 from service.api.requests import CHAT_EXAMPLES, ChatRequest
+from service.cite import reader_url
 from service.followup import last_of
-from service.formats.message import Message, reader_url
+from service.formats.message import Message
 from service.library import Library
 from service.replies import Answer, Statement, Waiting
 

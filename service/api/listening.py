@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from indexer.errors import LoccitError
+from service.config import local_url
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -35,8 +36,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 def url(listener: socket.socket) -> str:
     """Where clients on this machine find it."""
     host, port, *_ = listener.getsockname()
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return local_url(host, port)
 
 
 def serve(app: FastAPI, listener: socket.socket) -> None:

@@ -12,9 +12,8 @@ from typing import Literal
 
 from indexer.sentences import split_sentences
 from service.answer import Basis
-from service.cite import Citation
+from service.cite import Citation, reader_url
 from service.formats.markdown import said
-from service.formats.message import reader_url
 from service.replies import Answer, SearchReply
 
 _TABLE = re.compile(r"^[ \t]*\||<t[dhr]\b", re.MULTILINE | re.IGNORECASE)

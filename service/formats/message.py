@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.answer import Highlight, Quote
-from service.cite import Citation
+from service.cite import Citation, reader_url
 from service.formats.markdown import OTHERS, escaped, link, said
 from service.printable import one_line
 from service.replies import Answer, Hit, Statement
@@ -115,11 +115,6 @@ class Message:
             if citation is not None:
                 self.marks.append(Mark(start, len(self.content), citation))
         return self.content[began:]
-
-
-def reader_url(base_url: str, citation: Citation) -> str:
-    """The absolute address of the cited place in the service's reader."""
-    return f"{base_url}{citation.links.reader}"
 
 
 def _paper(citation: Citation) -> str:

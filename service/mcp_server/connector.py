@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from indexer.errors import NotFoundError, UsageError
-from service.cite import Citation
+from service.cite import Citation, reader_url
 from service.library import MAX_CONTEXT, Library
 from service.mcp_server.budget import fit
 from service.mcp_server.pages import Page, join, open_page, paper_url, place
@@ -48,7 +48,7 @@ def search(library: Library, base_url: str, query: str) -> Results:
     """The passages that fit the query best. Raises as `Library.search` does."""
     hits = library.search(Query(query, _N_RESULTS)).hits
     return Results(
-        tuple(Result(hit.passage_id, _title(hit.citation), base_url + hit.citation.links.reader) for hit in hits)
+        tuple(Result(hit.passage_id, _title(hit.citation), reader_url(base_url, hit.citation)) for hit in hits)
     )
 
 
@@ -87,7 +87,7 @@ def _of_passage(base_url: str, reply: PassageReply) -> Document:
             shown.passage.passage_id,
             _title(citation),
             join((*shown.before, shown.passage, *shown.after)),
-            base_url + citation.links.reader,
+            reader_url(base_url, citation),
             _metadata(citation, citation.start, citation.end, next_id),
         )
 

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 import mcp_types
 
 from indexer.errors import NotFoundError, UsageError
+from service.cite import reader_url
 from service.mcp_server.budget import MAX_TOKENS, largest, n_tokens
 from service.mcp_server.pages import open_page
 from service.mcp_server.tools import Site
@@ -81,7 +82,7 @@ def _passage(site: Site, passage_id: str) -> str:
     citation = view.citation
     return (
         f"# {one_line(citation.title)}\n\n- Cite as: {one_line(citation.label)}\n- Passage id: {passage_id}\n"
-        f"- Page: {site.base_url}{citation.links.reader}\n\n{view.text}"
+        f"- Page: {reader_url(site.base_url, citation)}\n\n{view.text}"
     )
 
 
