@@ -33,6 +33,10 @@ Role = Literal["body", "back_matter", "references"]
 """What a section is to a searcher. `back_matter` is acknowledgements, funding, conflicts of interest and the like.
 Only `body` is searched unless the searcher asks for more."""
 
+Notice = Literal["retracted", "retraction", "corrected", "correction", "concern"]
+"""What is known of a paper beyond its text: it was retracted (corrected), or is the notice of another's retraction
+(correction); or an expression of concern stands about it."""
+
 PaperOrder = Literal["paper_id", "title", "year", "journal"]
 """What papers are listed in the order of; the latest year first."""
 
@@ -170,6 +174,7 @@ class Paper:
     entities: tuple[Entity, ...]
     body_omitted: str
     """Where the full text can be had, when the file says that its body was left out; else empty."""
+    notices: tuple[Notice, ...] = ()
 
     def section_path(self, index: int) -> tuple[str, ...]:
         """Titles from the top-level section down to `index`; empty for the root."""

@@ -588,3 +588,18 @@ def test_a_list_of_anchored_entries_is_a_reference_list_whatever_its_heading() -
     paper = parse('# T\n\n## One\n\n[Q](#b1)\n\n## Sources\n\n- <a id="b1"></a>Quill A.\n- <a id="b2"></a>Tern B.\n')
     assert [(entry.key, entry.text) for entry in paper.references] == [("b1", "Quill A."), ("b2", "Tern B.")]
     assert [section.role for section in paper.sections] == ["body", "body", "references"]
+
+
+@pytest.mark.parametrize(
+    ("text", "notices"),
+    [
+        ("# RETRACTED: Bone and sugar\n\nText.\n", ("retracted",)),
+        ("# [Retracted] Bone and sugar\n\nText.\n", ("retracted",)),
+        ("---\ntitle: Bone\nretracted: true\n---\n\nText.\n", ("retracted",)),
+        ("---\ntitle: Bone\nnotices: [corrected, concern]\n---\n\nText.\n", ("corrected", "concern")),
+        ("---\ntitle: Bone\nnotices: {retracted: no}\n---\n\nText.\n", ()),
+        ("# Retracted papers in biology: a survey\n\nText.\n", ()),
+    ],
+)
+def test_notices(text: str, notices: tuple[str, ...]) -> None:
+    assert parse_markdown(text, source="x.md", sha256="").notices == notices

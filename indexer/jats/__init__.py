@@ -12,12 +12,12 @@ from xml.etree.ElementTree import Element
 
 from indexer.errors import SourceError
 from indexer.jats.blocks import Writer, heading
-from indexer.jats.front import Front, Notice, Relation, front_blocks, front_matter, read_front, title_line
+from indexer.jats.front import Front, Relation, front_blocks, front_matter, read_front, title_line
 from indexer.jats.inline import plain, settle
 from indexer.jats.references import numbers_called
 from indexer.jats.tree import read_tree
 
-__all__ = ["Front", "JatsPaper", "Notice", "Relation", "read_jats"]
+__all__ = ["Front", "JatsPaper", "Relation", "read_jats"]
 
 _OTHER_ROOTS = {
     "html": "a web page",

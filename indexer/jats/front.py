@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 from xml.etree.ElementTree import Element
 
 import yaml
@@ -12,7 +11,9 @@ import yaml
 from indexer.jats.blocks import Writer, footnote, heading, paragraph
 from indexer.jats.inline import inline, line
 from indexer.jats.tree import text_of
+from indexer.markdown.metadata import says_retracted
 from indexer.markdown.sections import clean_title
+from indexer.papers import Notice
 
 _DATES = ("epub", "pub", "epub-ppub", "ppub", "publication", "collection", "pmc-release")
 """The kinds of date, that of first publication in front."""
@@ -33,9 +34,6 @@ _MAX_NAME = 80
 _MAX_AUTHORS = 400
 _MAX_RELATIONS = 20
 """So many stand in the front matter, which is read up to 50,000 characters."""
-
-Notice = Literal["retracted", "retraction", "corrected", "correction", "concern"]
-"""What a relation says: this paper was retracted (corrected), or is the notice of another's retraction (correction)."""
 
 _NOTICES: dict[str, Notice] = {
     "retraction-forward": "retracted",
@@ -90,7 +88,7 @@ class Front:
     def notices(self) -> tuple[Notice, ...]:
         """What its type and relations say of it, each once."""
         own = _TYPES.get(self.article_type)
-        if self.title.upper().startswith(("RETRACTED:", "RETRACTED ARTICLE")):
+        if says_retracted(self.title):
             own = "retracted"
         said = (own, *(relation.notice for relation in self.relations))
         return tuple(dict.fromkeys(notice for notice in said if notice))

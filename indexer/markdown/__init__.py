@@ -25,6 +25,7 @@ from indexer.markdown.metadata import (
     read_header,
     read_notice,
     record_url,
+    says_retracted,
 )
 from indexer.markdown.references import read_references, settle_roles
 from indexer.markdown.sections import (
@@ -69,6 +70,9 @@ def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
     blocks = _link_tables(text, reader.blocks)
     sections = settle_roles(text, reader.tree.sections, blocks)
     references, markers = read_references(text, sections, blocks)
+    notices = metadata.notices
+    if says_retracted(metadata.title) and "retracted" not in notices:
+        notices = ("retracted", *notices)
     return Paper(
         paper_id=paper_id(metadata, source),
         source=source,
@@ -90,6 +94,7 @@ def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
         markers=tuple(markers),
         entities=tuple(reader.entities),
         body_omitted=metadata.body_omitted,
+        notices=notices,
     )
 
 

@@ -6,11 +6,13 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 from urllib.parse import quote
 
 import yaml
 from yaml.nodes import Node
 
+from indexer.papers import Notice
 from indexer.syntax import unescape
 
 _FRONT_MATTER = re.compile(
@@ -63,6 +65,10 @@ _ELSEWHERE = re.compile(
     r"\d+ (?:figures?|tables?|references?)\b.{0,80}\bin the complete paper: https?://\S+", re.IGNORECASE
 )
 _MAX_TITLE_CHARACTERS = 400
+_RETRACTED = re.compile(
+    r"[\[(*_\s]*retracted(?: (?:article|paper|chapter))?[\])]?[*_]*\s*(?:[:.—–-]|(?<=[\])]))", re.IGNORECASE
+)
+"""`RETRACTED ARTICLE: …`, `[Retracted] …`: what publishers put in front of a title."""
 
 
 @dataclass(slots=True)
@@ -80,6 +86,7 @@ class Metadata:
     licence: str = ""
     url: str = ""
     body_omitted: str = ""
+    notices: tuple[Notice, ...] = ()
 
     @property
     def year(self) -> int | None:
@@ -132,6 +139,7 @@ def read_front_matter(text: str, metadata: Metadata) -> None:
         licence=text_of("license", "licence"),
         url=text_of("url", "link"),
     )
+    metadata.notices = _yaml_notices(known)
 
 
 class _Loader(yaml.BaseLoader):
@@ -166,6 +174,20 @@ def _yaml_authors(value: object) -> tuple[str, ...]:
         else:
             names.append(str(each).strip())
     return tuple(name for name in names if name)
+
+
+def _yaml_notices(known: Mapping[str, object]) -> tuple[Notice, ...]:
+    """`notices: [retracted]`, `retracted: true`."""
+    listed = known.get("notices")
+    named = listed if isinstance(listed, list) else [listed]
+    if str(known.get("retracted")).lower() in ("true", "yes"):
+        named = ["retracted", *named]
+    return tuple(notice for notice in get_args(Notice) if notice in named)
+
+
+def says_retracted(title: str) -> bool:
+    """Whether a title begins by saying so."""
+    return bool(_RETRACTED.match(title))
 
 
 def split_authors(value: str) -> tuple[str, ...]:

@@ -66,7 +66,20 @@ def outline(paper: Paper) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-_FIELDS = ("paper_id", "title", "pmcid", "doi", "pmid", "journal", "date", "year", "licence", "url", "body_omitted")
+_FIELDS = (
+    "paper_id",
+    "title",
+    "pmcid",
+    "doi",
+    "pmid",
+    "journal",
+    "date",
+    "year",
+    "licence",
+    "url",
+    "body_omitted",
+    "notices",
+)
 
 
 def _words(text: str) -> str:
