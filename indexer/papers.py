@@ -1,12 +1,14 @@
 """What a paper is made of: the words that the whole house uses.
 
 Offsets are Python code points into `Paper.text`, half-open: `text[start:end]`. `Paper.text` is the file's own text,
-decoded as UTF-8 and otherwise untouched. Nothing here reads files or knows about models and indexes.
+decoded as UTF-8 and otherwise untouched; of a file in another format, the Markdown made of it. Nothing here reads files
+or knows about models and indexes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 BlockKind = Literal[
@@ -36,6 +38,10 @@ Only `body` is searched unless the searcher asks for more."""
 Notice = Literal["retracted", "retraction", "corrected", "correction", "concern"]
 """What is known of a paper beyond its text: it was retracted (corrected), or is the notice of another's retraction
 (correction); or an expression of concern stands about it."""
+
+SourceFormat = Literal["markdown", "jats", "manuscript"]
+"""What a paper's file is: Markdown, which is the paper's text as it stands; JATS XML, of which the text is made; or a
+folder with a manuscript in several Markdown files, of which it is put together."""
 
 PaperOrder = Literal["paper_id", "title", "year", "journal"]
 """What papers are listed in the order of; the latest year first."""
@@ -155,6 +161,7 @@ class Paper:
     sha256: str
     """Of the file's bytes."""
     text: str
+    """Of a Markdown file its own, else the Markdown made of it."""
     title: str
     authors: tuple[str, ...]
     pmcid: str
@@ -175,6 +182,9 @@ class Paper:
     body_omitted: str
     """Where the full text can be had, when the file says that its body was left out; else empty."""
     notices: tuple[Notice, ...] = ()
+    format: SourceFormat = "markdown"
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Of a file that `text` was made of: the non-blank characters that `text` does not have, by the file's element."""
 
     def section_path(self, index: int) -> tuple[str, ...]:
         """Titles from the top-level section down to `index`; empty for the root."""

@@ -9,6 +9,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import get_args
@@ -69,6 +70,14 @@ def provenance_of(path: Path) -> Provenance | None:
         raise SourceError(
             f"{sidecar} is not what `loccit fetch` wrote ({error}): remove it, and the file counts as your own"
         ) from error
+
+
+def digest_of_provenance(path: Path) -> str:
+    """SHA-256 of what is kept of where the file came from: tells when that changes. Empty where nothing is kept."""
+    try:
+        return sha256(provenance_path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def keep_provenance(path: Path, provenance: Provenance) -> None:

@@ -88,8 +88,9 @@ def stored_passage(
         n_tokens=0,
     )
     paper = StoredPaper(
-        paper_id, f"{paper_id}.md", "", "0" * 64, title, ("Ada Marsh",), "", "", "", "", "", 2021, "", "", "", 1, {}
-    )
+        paper_id, f"{paper_id}.md", "", "0" * 64, title, ("Ada Marsh",), "", "", "", "", "", 2021, "", "", "",
+        "markdown", (), 0, 1, {}, {},
+    )  # fmt: skip
     at = text.find("[1,2]")
     return StoredPassage(start, passage, paper, ((start + at, start + at + 5, (1, 2)),) if at >= 0 else ())
 

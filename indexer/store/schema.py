@@ -22,9 +22,10 @@ from indexer.errors import (
     IndexMissingError,
     IndexNotWritableError,
 )
+from indexer.store.files import FILE_TABLES
 from indexer.terms import ACRONYM, TERMS_VERSION
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
 
@@ -56,10 +57,17 @@ CREATE TABLE papers (
     licence TEXT NOT NULL,
     url TEXT NOT NULL,
     body_omitted TEXT NOT NULL,
+    format TEXT NOT NULL,
+    notices TEXT NOT NULL,
     sections TEXT NOT NULL,
     entities TEXT NOT NULL,
+    kept TEXT NOT NULL,
     left_out TEXT NOT NULL,
     title_terms TEXT NOT NULL
+);
+CREATE TABLE kept_texts (
+    paper INTEGER PRIMARY KEY REFERENCES papers (id) ON DELETE CASCADE,
+    text BLOB NOT NULL
 );
 CREATE INDEX papers_origin ON papers (origin);
 CREATE INDEX papers_title ON papers (lower(title), paper_id);
@@ -144,7 +152,7 @@ CREATE TABLE postings (
     PRIMARY KEY (segment, term)
 ) WITHOUT ROWID;
 CREATE TABLE removed_rows (id INTEGER PRIMARY KEY);
-"""
+{FILE_TABLES}"""
 
 
 class Commit(NamedTuple):
@@ -245,6 +253,11 @@ _DAMAGE_WORDS = (
     "Could not decode to UTF-8",
 )
 """What a damaged file also looks like, under SQLite's code for any error at all, or Python's none."""
+
+
+def is_index(folder: Path) -> bool:
+    """Whether there is an index in the folder, whatever its state."""
+    return (folder / DATABASE).exists() or (folder / VECTORS).exists()
 
 
 def connect(folder: Path) -> sqlite3.Connection:

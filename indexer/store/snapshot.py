@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ import numpy as np
 
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError, UsageError
-from indexer.papers import PaperOrder, Passage, Reference, Sentence
+from indexer.papers import Notice, PaperOrder, Passage, Reference, Sentence, SourceFormat
 from indexer.store import postings
 from indexer.store.dense import DenseIndex, Ids, Scores, Structure
+from indexer.store.files import FailedFile, FileRecord, Files, read_notices
 from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences
 from indexer.store.postings import FTS_WEIGHTS, Collection
 from indexer.store.schema import Manifest
@@ -51,9 +53,16 @@ class StoredPaper:
     licence: str
     url: str
     body_omitted: str
+    format: SourceFormat
+    notices: tuple[Notice, ...]
+    """The paper's own, and those that a version of it carries."""
+    n_versions: int
+    """Other files of the same paper, which are not searched."""
     n_passages: int
+    kept: dict[str, int]
+    """Non-blank characters of what its passages are made of, by kind of block."""
     left_out: dict[str, int]
-    """Non-blank characters that stand in no passage, by kind of block."""
+    """Non-blank characters that stand in no passage, by kind of block or element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,10 +383,20 @@ class Snapshot:
         )
         return {number: Reference(*entry) for number, *entry in rows}
 
-    def origins(self) -> dict[str, tuple[str, str, str]]:
-        """Every paper's file: absolute path -> paper id, SHA-256, source name."""
-        rows = self._connection.execute("SELECT origin, paper_id, sha256, source FROM papers")
-        return {origin: (paper_id, sha256, source) for origin, paper_id, sha256, source in rows}
+    def kept_text(self, paper_id: str) -> str | None:
+        """The text that the paper's offsets count in, where it is not its file's own: see `Paper.text`."""
+        row = self._connection.execute(
+            "SELECT kept_texts.text FROM kept_texts JOIN papers ON papers.id = paper WHERE paper_id = ?", (paper_id,)
+        ).fetchone()
+        return zlib.decompress(row[0]).decode() if row else None
+
+    def files(self, paper_id: str) -> list[FileRecord]:
+        """The files of a paper: the one that is searched, then its versions, best first."""
+        return Files(self._connection).of(paper_id)
+
+    def failures(self) -> list[FailedFile]:
+        """The files that gave no paper when they were last seen."""
+        return Files(self._connection).failures()
 
     def vectors_of(self, paper_id: str) -> dict[str, PassageVectors]:
         """The paper's vectors by the text that they embed."""
@@ -425,7 +444,10 @@ def _holds_all(patterns: Sequence[re.Pattern[str]], folded: str) -> bool:
 
 _PAPER_COLUMNS = (
     "papers.paper_id, source, origin, sha256, title, authors, pmcid, doi, pmid, journal, date, year, licence, url, "
-    "body_omitted, (SELECT count(*) FROM passages AS own WHERE own.paper = papers.id), left_out"
+    "body_omitted, format, notices, "
+    "(SELECT group_concat(other.notices, ' ') FROM files AS other WHERE other.paper_id = papers.paper_id), "
+    "(SELECT count(*) FROM files AS other WHERE other.paper_id = papers.paper_id AND NOT other.is_searched), "
+    "(SELECT count(*) FROM passages AS own WHERE own.paper = papers.id), kept, left_out"
 )
 _PASSAGE_COLUMNS = (
     "passages.id, passage_id, papers.paper_id, ordinal, start, end, text, kind, role, section, section_number, "
@@ -436,12 +458,13 @@ _Row = Sequence[Any]
 
 
 def _paper(row: _Row) -> StoredPaper:
-    *plain, url, body_omitted, n_passages, left_out = row
+    *plain, url, body_omitted, kind, notices, of_files, n_versions, n_passages, kept, left_out = row
     authors = tuple(json.loads(plain.pop(5)))
     paper_id, source, origin, sha256, title, pmcid, doi, pmid, journal, date, year, licence = plain
     return StoredPaper(
         paper_id, source, origin, sha256, title, authors, pmcid, doi, pmid, journal, date,
-        None if year is None else int(year), licence, url, body_omitted, int(n_passages), json.loads(left_out),
+        None if year is None else int(year), licence, url, body_omitted, kind, read_notices(notices, of_files),
+        int(n_versions), int(n_passages), json.loads(kept), json.loads(left_out),
     )  # fmt: skip
 
 

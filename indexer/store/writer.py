@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from functools import lru_cache
@@ -25,8 +27,9 @@ from indexer.errors import (
     IndexNotWritableError,
     LoccitError,
 )
-from indexer.papers import Abbreviation, AliasGroup, Marker, Paper, Passage
+from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Marker, Paper, Passage
 from indexer.store import dense, postings
+from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.packing import SENTENCE_BREAK, pack, pack_words
 from indexer.store.postings import Collection, PassageTerms
 from indexer.store.schema import (
@@ -53,8 +56,11 @@ class IndexWriter:
     first `commit`; `checkpoint` then waits for it.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest | None, *, rebuild: bool = False) -> None:
-        """Open the index in `folder`, making it if there is none and `manifest` says how.
+    def __init__(
+        self, folder: Path, manifest: Manifest | None, *, rebuild: bool = False, rehearse: bool = False
+    ) -> None:
+        """Open the index in `folder`, making it if there is none and `manifest` says how. To `rehearse` is to commit
+        nothing: all that was changed is dropped at the end.
 
         With no manifest, an existing index is taken as it is. Raises IndexBusyError at once when another process
         writes; IndexMismatchError when the index was made otherwise; IndexNotWritableError.
@@ -69,6 +75,7 @@ class IndexWriter:
             _sweep(folder)
             self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild)
             self._rebuilding = rebuild
+            self._rehearsing = rehearse
             self._new: dict[int, PassageTerms] = {}
         except BaseException:
             self._lock.release()
@@ -104,6 +111,9 @@ class IndexWriter:
             self._connection.executemany(
                 f"INSERT INTO aliases VALUES ({', '.join('?' * 6)})", _alias_rows(key, aliases)
             )
+            if paper.format != "markdown":
+                kept = zlib.compress(paper.text.encode())
+                self._connection.execute("INSERT INTO kept_texts VALUES (?, ?)", (key, kept))
             markers, numbers = _markers_by_passage(paper, passages), _numbers_by_path(paper)
             sentences = sentence_texts(paper, passages)
             for passage, inside in zip(passages, markers, strict=True):
@@ -127,11 +137,41 @@ class IndexWriter:
                 self._new[row_id] = PassageTerms(bool(is_body), *columns)
 
     def remove(self, paper_id: str) -> None:
-        """Take a paper out. Raises NotFoundError."""
+        """Take a paper out, and forget its files. Raises NotFoundError."""
         self.view().paper(paper_id)
+        for record in self.files.of(paper_id):
+            self.forget_file(record.origin)
+        self.take_down(paper_id)
+
+    def take_down(self, paper_id: str) -> None:
+        """Take a paper out, if it is there; what is known of its files stays."""
         self._begin()
         with damage_named(self.folder):
             self._remove(paper_id)
+
+    @property
+    def files(self) -> Files:
+        """What is known of the files, uncommitted changes included. For reading: it takes no part in transactions."""
+        return Files(self._connection)
+
+    def put_file(self, record: FileRecord) -> None:
+        """Keep what is known of a file."""
+        self._begin()
+        with damage_named(self.folder):
+            self.files.put(record)
+
+    def forget_file(self, origin: str) -> None:
+        """Keep nothing of that file."""
+        self._begin()
+        with damage_named(self.folder):
+            self.files.forget(origin)
+
+    def keep_failures(self, failures: Sequence[FailedFile]) -> None:
+        """Keep these as the files that gave no paper, if others are kept so far."""
+        if sorted(failures, key=lambda each: each.origin) != self.files.failures():
+            self._begin()
+            with damage_named(self.folder):
+                self.files.keep_failures(failures)
 
     def move(self, paper_id: str, origin: str, source: str) -> None:
         """Note that a paper's unchanged file now stands elsewhere."""
@@ -143,14 +183,15 @@ class IndexWriter:
 
     def checkpoint(self) -> None:
         """Commit what is done so far, unless this is a rebuild, which is seen as a whole or not at all."""
-        if self._rebuilding:
+        if self._rebuilding or self._rehearsing:
             self._write_words()
         else:
             self.commit()
 
     def commit(self) -> int:
-        """Make the changes visible and durable; the generation that has them. Without changes, the present one."""
-        if self._connection.in_transaction:
+        """Make the changes visible and durable; the generation that has them. Without changes, and in a rehearsal, the
+        present one."""
+        if self._connection.in_transaction and not self._rehearsing:
             self._write_words()
             with damage_named(self.folder):
                 commit = Commit.after(self._generation)
@@ -166,7 +207,8 @@ class IndexWriter:
             with damage_named(self.folder):
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._save_vectors()
+                if not self._rehearsing:
+                    self._save_vectors()
         finally:
             self._connection.close()
             self._lock.release()
@@ -289,7 +331,7 @@ def _emptied(connection: sqlite3.Connection, manifest: Manifest) -> frozenset[st
     connection.execute("BEGIN IMMEDIATE")
     papers = frozenset(row[0] for row in connection.execute("SELECT paper_id FROM papers"))
     connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')")
-    for table in ("papers", "segments", "postings", "removed_rows"):
+    for table in ("papers", "segments", "postings", "removed_rows", "files", "likenesses", "failures"):
         connection.execute(f"DELETE FROM {table}")
     connection.execute("UPDATE meta SET value = ? WHERE key = 'manifest'", (manifest.to_json(),))
     return papers
@@ -336,6 +378,8 @@ def _paper_row(paper: Paper, origin: str, left_out: Mapping[str, int]) -> dict[s
         "licence": paper.licence,
         "url": paper.url,
         "body_omitted": paper.body_omitted,
+        "format": paper.format,
+        "notices": " ".join(paper.notices),
         "sections": _json(
             [
                 {
@@ -349,9 +393,19 @@ def _paper_row(paper: Paper, origin: str, left_out: Mapping[str, int]) -> dict[s
             ]
         ),
         "entities": _json([asdict(entity) for entity in paper.entities]),
+        "kept": _json(_kept(paper)),
         "left_out": _json(dict(left_out)),
         "title_terms": " ".join(terms(paper.title)),
     }
+
+
+def _kept(paper: Paper) -> dict[str, int]:
+    """Non-blank characters of what the paper's passages are made of, by kind of block."""
+    kept: Counter[str] = Counter()
+    for block in paper.blocks:
+        if block.kind in CONTENT_KINDS:
+            kept[block.kind] += sum(map(len, paper.text[block.start : block.end].split()))
+    return dict(kept)
 
 
 def _abbreviation_rows(paper: int, abbreviations: Sequence[Abbreviation]) -> list[tuple[int | str, ...]]:

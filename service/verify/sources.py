@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from indexer.errors import NotFoundError, SourceError
-from indexer.sources import SourceFile, named_by_path, parse_source, path_ids, read_bytes
+from indexer.markdown import parse_markdown
+from indexer.papers import Paper
+from indexer.sources import SourceFile, is_there, named_by_path, parse_source, path_ids, read_bytes
 from indexer.store import Snapshot, StoredPaper
 from service.cite import Citation
 from service.replies import Verdict
@@ -46,12 +49,21 @@ def _source(snapshot: Snapshot, stored: StoredPaper) -> Source | SourceError:
     try:
         if not path.exists():
             return SourceError(f"{path} is gone: put it back, or run `loccit index PATH...` where the file stands now")
-        if not path.is_file():
+        if not is_there(path):
             return SourceError(f"{path} is not a file any more: put the paper back, and verify again")
-        paper = parse_source(SourceFile(path, stored.source), read_bytes(path))
+        paper = _paper(snapshot, stored, path)
     except (OSError, SourceError) as error:
         return SourceError(f"{path}: {error}")
     if named_by_path(paper, path) and stored.paper_id in path_ids(path):
         paper = replace(paper, paper_id=stored.paper_id)
     indexed = snapshot.passages_of(stored.paper_id) if paper.sha256 != stored.sha256 else []
     return Source(paper, stored.sha256, [each for one in indexed for each in one.passage.sentences])
+
+
+def _paper(snapshot: Snapshot, stored: StoredPaper, path: Path) -> Paper:
+    """What the file reads as now. Of an unchanged one in another format, the Markdown that was made of it then: what
+    is made of it today may differ, and its citations are right all the same. Raises SourceError."""
+    raw = read_bytes(path)
+    if sha256(raw).hexdigest() == stored.sha256 and (kept := snapshot.kept_text(stored.paper_id)) is not None:
+        return parse_markdown(kept, source=stored.source, sha256=stored.sha256)
+    return parse_source(SourceFile(path, stored.source), raw)

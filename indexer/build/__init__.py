@@ -1,0 +1,68 @@
+"""Sources -> index, incrementally: unchanged files cost a hash, a changed one only its changed passages.
+
+`run` goes through the files, `identity` tells which of them are of one paper, `embed` makes and stores what is new,
+`report` says what was done. Here they are put together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from indexer.build.embed import Embedding
+from indexer.build.report import BuildReport, Failure, Progress, Silence, Version
+from indexer.build.run import Run
+from indexer.config import BuildConfig
+from indexer.embedding import Embedder
+from indexer.sources import find_sources
+from indexer.store import IndexWriter, Manifest, is_index
+
+__all__ = ["BuildReport", "Failure", "Progress", "Silence", "Version", "build"]
+
+
+def build(
+    paths: Sequence[Path],
+    folder: Path,
+    embedder: Embedder,
+    config: BuildConfig,
+    *,
+    rebuild: bool = False,
+    prune: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Bring the index in `folder` up to date with the papers' files below `paths`.
+
+    One bad file does not stop the rest: it stands in the report. A `dry_run` tells what would be done, embeds nothing
+    and leaves the index as it is. Raises SourceError for a path that is not there or holds no papers, and the
+    IndexStateError that fits.
+    """
+    began = time.monotonic()
+    files = find_sources(paths)
+    manifest = Manifest(config, embedder.identity, embedder.encoder)
+    report, progress = BuildReport(dry_run=dry_run), progress or Silence()
+    with ExitStack() as stack:
+        if dry_run and not is_index(folder):
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+        writer = stack.enter_context(IndexWriter(folder, manifest, rebuild=rebuild, rehearse=dry_run))
+        embedding = Embedding(writer, embedder, report, progress, stack.enter_context(ThreadPoolExecutor(1)))
+        run = Run(writer, embedder, config, files, embedding, report)
+        progress.started(len(files))
+        try:
+            for file in files:
+                run.take(file)
+            run.promote_versions()
+            run.look_for_vanished(paths, prune=prune)
+            embedding.finish()
+        except BaseException:
+            embedding.stop()
+            raise
+        run.look_for_dropped()
+        run.keep_failures()
+        report.generation = writer.commit()
+    report.seconds = time.monotonic() - began
+    return report

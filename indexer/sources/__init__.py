@@ -1,0 +1,34 @@
+"""Files on disk -> papers: which files a path stands for, and their text, exact.
+
+`files` finds them and reads their bytes, `manuscripts` puts those in several files together, `reading` makes a paper of
+the bytes, `naming` has the ids of papers whose text names none.
+"""
+
+from indexer.sources.files import (
+    MAX_BYTES,
+    SUFFIXES,
+    SourceFile,
+    check_name,
+    find_sources,
+    is_there,
+    printable,
+    read_bytes,
+)
+from indexer.sources.naming import named_by_path, path_ids, stem_ids
+from indexer.sources.reading import bugs_named, parse_source
+
+__all__ = [
+    "MAX_BYTES",
+    "SUFFIXES",
+    "SourceFile",
+    "bugs_named",
+    "check_name",
+    "find_sources",
+    "is_there",
+    "named_by_path",
+    "parse_source",
+    "path_ids",
+    "printable",
+    "read_bytes",
+    "stem_ids",
+]
