@@ -49,6 +49,11 @@ def provenance_path(path: Path) -> Path:
     return path.with_name(path.name + _SUFFIX)
 
 
+def file_of_provenance(path: Path) -> Path | None:
+    """The file whose provenance is kept at that path; None where no such thing is."""
+    return path.with_name(path.name.removesuffix(_SUFFIX)) if path.name.endswith(_SUFFIX) else None
+
+
 def provenance_of(path: Path) -> Provenance | None:
     """Where the file came from; None where nothing is kept of that.
 

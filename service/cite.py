@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from indexer.chunking import split_block
-from indexer.papers import Block, Paper, Reference, Sentence
+from indexer.papers import Block, Notice, Paper, Reference, Sentence
 from indexer.store import StoredPaper, StoredPassage
 from service.names import read_name
 
 _LABEL_TITLE_CHARACTERS = 60
+_MARKS: dict[Notice, str] = {
+    "retracted": "RETRACTED",
+    "concern": "EXPRESSION OF CONCERN",
+    "retraction": "NOTICE OF RETRACTION",
+}
 SURROUNDINGS = 32
 """Characters of what stands on either side of a cited text."""
 
@@ -74,6 +79,8 @@ class Citation:
     label: str
     links: Links
     references: tuple[CitedReference, ...]
+    notices: tuple[Notice, ...] = ()
+    """What is known of the paper beyond its text: `retracted` above all, which the label says too."""
 
 
 def cite(stored: StoredPassage, references: Mapping[int, Reference], best: Sequence[Sentence] = ()) -> Citation:
@@ -183,6 +190,7 @@ def _citation(
         label=label(paper, section, section_number, paragraph),
         links=links(paper, start, end),
         references=references,
+        notices=paper.notices,
     )
 
 
@@ -205,7 +213,7 @@ def reader_url(base_url: str, citation: Citation) -> str:
 
 
 def label(paper: Paper | StoredPaper, section: Sequence[str], number: str, paragraph: int) -> str:
-    """`Pang et al. 2026, §3.2 AGEs and Bone Quality, ¶4`: for people."""
+    """`Pang et al. 2026, §3.2 AGEs and Bone Quality, ¶4`: for people. Of a retracted paper it begins with that."""
     parts = [" ".join(filter(None, (_authors(paper), str(paper.year or ""))))]
     if section:
         title = section[-1]
@@ -214,7 +222,12 @@ def label(paper: Paper | StoredPaper, section: Sequence[str], number: str, parag
         parts.append(f"§{title}")
     if paragraph:
         parts.append(f"¶{paragraph}")
-    return ", ".join(parts)
+    return marked(", ".join(parts), paper.notices)
+
+
+def marked(text: str, notices: Sequence[Notice]) -> str:
+    """A paper's name with what nobody may overlook in front: `RETRACTED: Pang et al. 2026`."""
+    return "".join(f"{_MARKS[notice]}: " for notice in _MARKS if notice in notices) + text
 
 
 def _authors(paper: Paper | StoredPaper) -> str:

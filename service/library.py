@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, NotFoundError, UsageError
 from indexer.papers import PaperOrder, Reference
-from indexer.store import IndexReader, Snapshot, StoredPaper, StoredPassage
+from indexer.store import FileRecord, IndexReader, Snapshot, StoredPaper, StoredPassage
 from service.answer import Highlight, Quote, choose, quote
 from service.cite import Citation, cite, cite_within
 from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
+from service.leftout import why_left_out
 from service.llm import DEFAULT_PROMPT_TOKENS, ChatModel
 from service.papertext import read_blocks
 from service.query import MAX_K, Filters, Query, id_of
 from service.reading import Question, read_question
 from service.replies import (
     Answer,
+    FailedSource,
     Hit,
     Info,
     PaperList,
@@ -38,8 +40,10 @@ from service.replies import (
     Scores,
     SearchReply,
     SectionView,
+    SourceText,
     Statement,
     VerifyReply,
+    VersionView,
     Waiting,
 )
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
@@ -265,9 +269,10 @@ class Library:
             raise UsageError(f"limit is {limit}: ask for 1 to {MAX_K} papers")
         with self._reader.snapshot() as snapshot:
             rows = snapshot.papers(sort, after=cursor, limit=limit + 1)
-            page = tuple(_summary(row) for row in rows[:limit])
+            page = tuple(_summary(snapshot, row) for row in rows[:limit])
             more = page[-1].paper_id if len(rows) > limit else None
-            return PaperList(page, snapshot.n_papers(), more)
+            failed = tuple(FailedSource(each.source, each.reason) for each in snapshot.failures())
+            return PaperList(page, snapshot.n_papers(), more, failed)
 
     def paper(self, paper_id: str) -> PaperReply:
         """One paper's record and outline. Raises NotFoundError."""
@@ -275,7 +280,7 @@ class Library:
         with self._reader.snapshot() as snapshot:
             row = snapshot.paper(paper_id)
             return PaperReply(
-                paper=_summary(row),
+                paper=_summary(snapshot, row),
                 sections=_sections(snapshot, paper_id),
                 passage_ids=tuple(each.passage.passage_id for each in snapshot.passages_of(paper_id)),
                 references=tuple(snapshot.references(paper_id).values()),
@@ -287,11 +292,19 @@ class Library:
         with self._reader.snapshot() as snapshot:
             sections = _sections(snapshot, paper_id)
             return PaperText(
-                paper=_summary(snapshot.paper(paper_id)),
+                paper=_summary(snapshot, snapshot.paper(paper_id)),
                 sections=sections,
                 blocks=read_blocks(snapshot.passages_of(paper_id), sections),
                 references=tuple(snapshot.references(paper_id).values()),
             )
+
+    def source(self, paper_id: str) -> SourceText:
+        """The text that the paper's offsets count in. Raises NotFoundError; SourceError where its file has changed."""
+        from service.verify.sources import source_text
+
+        with self._reader.snapshot() as snapshot:
+            row = snapshot.paper(id_of(paper_id))
+            return SourceText(row.paper_id, row.source, row.sha256, row.format, source_text(snapshot, row))
 
     def cite(self, paper_id: str, start: int, end: int) -> Citation:
         """The citation of `source[start:end]`, as it was indexed: of a passage, or of a part. Raises NotFoundError."""
@@ -480,7 +493,8 @@ def _view(snapshot: Snapshot, stored: StoredPassage) -> PassageView:
     )
 
 
-def _summary(row: StoredPaper) -> PaperSummary:
+def _summary(snapshot: Snapshot, row: StoredPaper) -> PaperSummary:
+    versions = snapshot.files(row.paper_id) if row.n_versions else []
     return PaperSummary(
         paper_id=row.paper_id,
         title=row.title,
@@ -498,4 +512,15 @@ def _summary(row: StoredPaper) -> PaperSummary:
         n_passages=row.n_passages,
         body_omitted=row.body_omitted,
         left_out=row.left_out,
+        left_out_why=why_left_out(row.left_out),
+        kept=row.kept,
+        format=row.format,
+        notices=row.notices,
+        versions=tuple(_version(each) for each in versions if not each.is_searched),
+    )
+
+
+def _version(file: FileRecord) -> VersionView:
+    return VersionView(
+        file.source, file.sha256, file.format, file.date, file.doi, file.pmcid, file.pmid, file.notices, file.why
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from indexer.papers import BlockKind, Reference, Role
+from indexer.papers import BlockKind, Notice, Reference, Role, SourceFormat
 from service.answer import Highlight, Kind, Quote, Status
 from service.cite import Citation, CitedReference
 from service.reading import Expansion
@@ -155,6 +155,30 @@ class SectionView:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionView:
+    """A file of a paper that another file has better; it is not searched."""
+
+    source: str
+    source_sha256: str
+    format: SourceFormat
+    date: str
+    doi: str
+    pmcid: str
+    pmid: str
+    notices: tuple[Notice, ...]
+    why: str
+    """How it was told that it is the same paper: `the same DOI`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSource:
+    """A file that gave no paper when it was last looked at, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PaperSummary:
     """A paper, as a list shows it."""
 
@@ -175,7 +199,18 @@ class PaperSummary:
     body_omitted: str
     """Where the full text can be had, when the file says that its body was left out; else empty."""
     left_out: dict[str, int]
-    """Non-blank characters that stand in no passage, by kind of block."""
+    """Non-blank characters that stand in no passage, by kind of block, or by element of a file in another format."""
+    left_out_why: dict[str, str]
+    """Of each of these kinds, why."""
+    kept: dict[str, int]
+    """Non-blank characters of what the passages are made of, by kind of block."""
+    format: SourceFormat
+    """What the file is: Markdown, which citations' offsets count in; else the Markdown made of it is kept, and they
+    count in that."""
+    notices: tuple[Notice, ...]
+    """What is known of the paper beyond its text: that it was retracted, corrected."""
+    versions: tuple[VersionView, ...]
+    """Other files of the same paper, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +220,21 @@ class PaperList:
     papers: tuple[PaperSummary, ...]
     total: int
     next_cursor: str | None
+    failed: tuple[FailedSource, ...] = ()
+    """Files that gave no paper when they were last looked at. All of them, on every page."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """The text that the offsets of a paper's citations count in."""
+
+    paper_id: str
+    source: str
+    source_sha256: str
+    """Of the file."""
+    format: SourceFormat
+    text: str
+    """Of a Markdown file its own, to the character; else the Markdown that was made of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -533,8 +533,16 @@ def test_an_index_of_another_size_is_not_mixed_up(loccit: Loccit, copied: Path, 
     ("arguments", "code", "said"),
     [
         (("index", "nowhere"), 1, "nowhere does not exist: name a paper's Markdown or JATS file, or a folder"),
-        (("index", "hollow"), 1, "hollow holds no papers in Markdown (.md, .markdown) or JATS XML (.xml, .nxml): name a folder"),
-        (("index", "other"), 1, "other holds no papers in Markdown (.md, .markdown) or JATS XML (.xml, .nxml): name a folder"),
+        (
+            ("index", "hollow"),
+            1,
+            "hollow holds no papers in Markdown (.md, .markdown) or JATS XML (.xml, .nxml): name a folder",
+        ),
+        (
+            ("index", "other"),
+            1,
+            "other holds no papers in Markdown (.md, .markdown) or JATS XML (.xml, .nxml): name a folder",
+        ),
         (("index", "one.md", "--index", "one.md/below"), 1, "one.md/below takes no files"),
         (("index", "one.md", "--max-wordpieces", "3"), 2, "max_wordpieces is 3: it must be at least 16"),
         (("index", "one.md", "--max-wordpieces", "x"), 2, "'--max-wordpieces'"),

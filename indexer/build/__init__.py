@@ -18,7 +18,7 @@ from indexer.build.report import BuildReport, Failure, Progress, Silence, Versio
 from indexer.build.run import Run
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
-from indexer.sources import find_sources
+from indexer.sources import Changes, find_sources, only_of
 from indexer.store import IndexWriter, Manifest, is_index
 
 __all__ = ["BuildReport", "Failure", "Progress", "Silence", "Version", "build"]
@@ -33,16 +33,18 @@ def build(
     rebuild: bool = False,
     prune: bool = False,
     dry_run: bool = False,
+    changed: Changes = None,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Bring the index in `folder` up to date with the papers' files below `paths`.
 
     One bad file does not stop the rest: it stands in the report. A `dry_run` tells what would be done, embeds nothing
-    and leaves the index as it is. Raises SourceError for a path that is not there or holds no papers, and the
+    and leaves the index as it is. Of files only those are looked at that `changed` names, if it does. Raises SourceError for a path that is not there or holds no papers, and the
     IndexStateError that fits.
     """
     began = time.monotonic()
     files = find_sources(paths)
+    wanted = only_of(files, changed)
     manifest = Manifest(config, embedder.identity, embedder.encoder)
     report, progress = BuildReport(dry_run=dry_run), progress or Silence()
     with ExitStack() as stack:
@@ -51,9 +53,9 @@ def build(
         writer = stack.enter_context(IndexWriter(folder, manifest, rebuild=rebuild, rehearse=dry_run))
         embedding = Embedding(writer, embedder, report, progress, stack.enter_context(ThreadPoolExecutor(1)))
         run = Run(writer, embedder, config, files, embedding, report)
-        progress.started(len(files))
+        progress.started(len(wanted))
         try:
-            for file in files:
+            for file in wanted:
                 run.take(file)
             run.promote_versions()
             run.look_for_vanished(paths, prune=prune)

@@ -42,6 +42,7 @@ from service.replies import (
     PaperReply,
     PassageReply,
     SearchReply,
+    SourceText,
     Statement,
     VerifyReply,
     Waiting,
@@ -247,6 +248,19 @@ def list_papers(
 ) -> PaperList:
     """The papers in the index."""
     return library.papers(sort=sort, cursor=cursor, limit=limit)
+
+
+@papers.get("/papers/{paper_id:path}/source", tags=["papers"], responses=responses(HTTPStatus.NOT_FOUND, *_UNREADABLE))
+@_serialised
+def show_source(
+    library: _Library,
+    paper_id: Annotated[str, PathParameter(description="As replies give it, or a DOI.", examples=[EXAMPLE_PAPER_ID])],
+) -> SourceText:
+    """The text that the offsets of a paper's citations count in: its Markdown file's own, or the Markdown made of it.
+
+    A Markdown file that has changed since it was indexed is an error.
+    """
+    return library.source(paper_id)
 
 
 @papers.get("/papers/{paper_id:path}", tags=["papers"], responses=_MISSING)

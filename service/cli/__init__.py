@@ -16,7 +16,8 @@ from indexer.errors import LoccitError
 from service import terminal
 from service.cli.asking import ask, search, show, verify
 from service.cli.exporting import tools
-from service.cli.keeping import EXIT_FAILED_FILES, eval_command, index_command, info, papers, remove
+from service.cli.indexing import EXIT_FAILED_FILES, index_command
+from service.cli.keeping import eval_command, info, papers, remove
 from service.cli.serving import mcp, serve
 
 __all__ = ["EXIT_FAILED_FILES", "app", "main"]

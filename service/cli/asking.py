@@ -214,12 +214,18 @@ def show(
     id_: Annotated[str, typer.Argument(metavar="PASSAGE_ID|PAPER_ID", parser=utf8, help="What to show.")],
     index: Index = None,
     context: Annotated[int, typer.Option(metavar="N", help="Passages to show on either side of the passage.")] = 0,
+    source: Annotated[
+        bool, typer.Option("--source", help="Print the text that the offsets of the paper's citations count in.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a passage, or a paper's record and outline."""
+    """Show a passage, or a paper's record and outline, or its text."""
     from service.replies import PaperReply
 
     with opened(settings_of(index=index)) as library:
+        if source:
+            _show_source(library, id_, as_json)
+            return
         reply = _passage_or_paper(library, id_, context)
     if as_json:
         terminal.put_json(reply)
@@ -227,6 +233,14 @@ def show(
         terminal.show_paper(reply)
     else:
         terminal.show_passage(reply)
+
+
+def _show_source(library: Library, paper_id: str, as_json: bool) -> None:
+    text = library.source(paper_id)
+    if as_json:
+        terminal.put_json(text)
+    else:
+        terminal.put_text(terminal.clean(text.text) if sys.stdout.isatty() else text.text)
 
 
 def _passage_or_paper(library: Library, id_: str, context: int) -> PassageReply | PaperReply:

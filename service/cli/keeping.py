@@ -1,9 +1,7 @@
-"""Commands about the index itself: index, papers, remove, info, eval."""
+"""Commands about what is in the index: papers, remove, info, eval."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,59 +10,8 @@ import typer
 
 from indexer.errors import UsageError
 from service import terminal
-from service.cli.opening import embedder_of, omitted_bodies, opened, settings_of
+from service.cli.opening import opened, settings_of
 from service.cli.options import Index, Json, Rerank, utf8
-
-EXIT_FAILED_FILES = 1
-_SWITCH_INTERVAL = 0.0005
-"""Seconds: the encoder's threads need the interpreter for a moment every few milliseconds, and should not wait."""
-
-
-def index_command(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Markdown files, or folders of them (default: data)."),
-    ] = None,
-    index: Index = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make the index anew, also with another model or size.")
-    ] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Take out papers whose file is gone from PATH.")] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Embedding model: a folder or hub name (default: all-MiniLM-L6-v2, bundled)."
-        ),
-    ] = None,
-    max_wordpieces: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Aim for passages of at most N of the model's tokens (default: 128)."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Bring the index up to date with Markdown papers. Only what changed is embedded."""
-    settings = settings_of(index=index, model=model, max_wordpieces=max_wordpieces)
-    from indexer.build import build
-    from indexer.config import BuildConfig
-    from indexer.sources import find_sources
-
-    config = BuildConfig(model=settings.model, max_wordpieces=settings.max_wordpieces)
-    given = paths or [Path("data")]
-    with terminal.working("loading the model"):
-        n_files = len(find_sources(given))  # a path that is not there shows before the model is loaded
-        embedder = embedder_of(settings, config.model)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    with terminal.BuildProgress() as progress:
-        report = build(given, settings.index, embedder, config, rebuild=rebuild, prune=prune, progress=progress)
-    if as_json:
-        terminal.put_json(report)
-    else:
-        with opened(settings) if report.without_body else nullcontext() as library:
-            bodies = omitted_bodies(library, report.without_body) if library is not None else {}
-        terminal.show_report(report, str(settings.index), bodies)
-    if report.failed:
-        terminal.complain(f"{len(report.failed)} of {n_files} files failed; the others are in the index")
-        raise typer.Exit(EXIT_FAILED_FILES)
 
 
 def papers(index: Index = None, as_json: Json = False) -> None:
@@ -77,7 +24,7 @@ def papers(index: Index = None, as_json: Json = False) -> None:
         while page.next_cursor:
             page = library.papers(cursor=page.next_cursor)
             found += page.papers
-    listed = PaperList(tuple(found), page.total, None)
+    listed = PaperList(tuple(found), page.total, None, page.failed)
     if as_json:
         terminal.put_json(listed)
     else:

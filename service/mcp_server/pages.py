@@ -92,6 +92,7 @@ def _head(paper: PaperSummary, base_url: str) -> str:
     authors = "; ".join((*paper.authors[:_MAX_AUTHORS], *((f"and {more:,} more",) if more > 0 else ())))
     published = ", ".join(filter(None, (paper.journal, paper.date or str(paper.year or ""))))
     lines = (
+        ("Notices", ", ".join(paper.notices)),
         ("Authors", authors),
         ("Published", published),
         ("DOI", paper.doi),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from service.leftout import counted
 from service.terminal.lines import MAX_NAMED, console_of, first_of, note, print_rows
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class BuildProgress:
         )
         self._task: TaskID | None = None
         self._n_passages = self._n_tokens = 0
+        self.n_files = 0
 
     def __enter__(self) -> BuildProgress:
         self._bar.start()
@@ -42,6 +44,7 @@ class BuildProgress:
 
     def started(self, n_files: int) -> None:
         """The files were found."""
+        self.n_files = n_files
         self._task = self._bar.add_task("", total=n_files, passages=0, speed=0)
 
     def advanced(self, n_papers: int, n_passages: int, n_wordpieces: int) -> None:
@@ -66,14 +69,13 @@ def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> N
         "failed": len(report.failed),
     }
     by_words = report.n_passages - report.n_embedded - report.n_reused
-    speed = f" at {report.n_wordpieces / report.seconds:,.0f} tokens/s" if report.n_embedded else ""
+    speed = f" at {report.n_wordpieces / report.seconds:,.0f} tokens/s" if report.n_wordpieces else ""
     rows = [("papers", ", ".join(f"{n:,} {what}" for what, n in done.items() if n) or "none")]
     if report.n_passages:
         passages = f"{report.n_passages:,}: {report.n_embedded:,} embedded{speed}, {report.n_reused:,} reused"
         rows.append(("passages", passages + (f", {by_words:,} found by words alone" if by_words else "")))
     if report.left_out:
-        counts = ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in report.left_out.items())
-        rows.append(("left out", f"{counts} (characters that stand in no passage)"))
+        rows.append(("left out", counted(report.left_out)))
     rows += [("removed", name) for name in first_of(report.removed)]
     rows += [
         ("vanished", f"{name}: its file is gone; run again with --prune to take it out")
@@ -84,8 +86,15 @@ def show_report(report: BuildReport, index: str, bodies: Mapping[str, str]) -> N
         ("empty", f"{name}: its file gave no passage, so that no search finds it")
         for name in first_of([name for name in report.empty if name not in report.without_body])
     ]
+    versions = [
+        f"{each.source}: not searched, {each.paper_id} has a better file ({each.why})" for each in report.versions
+    ]
+    rows += [("version", each) for each in first_of(versions)]
     rows += [("failed", f"{each.source}: {each.reason}") for each in report.failed]
-    rows.append(("index", f"{index}, generation {report.generation}, {report.seconds:.1f} s"))
+    if report.dry_run:
+        rows.append(("dry run", f"nothing was changed in {index}"))
+    else:
+        rows.append(("index", f"{index}, generation {report.generation}, {report.seconds:.1f} s"))
     print_rows(console_of(), rows)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from service.cite import marked
+from service.leftout import counted
 from service.printable import clean
 from service.terminal.answers import passage_text, show_references, span_of
 from service.terminal.building import without_body
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import OverflowMethod
 
     from service.evaluate import Evaluation
-    from service.replies import Info, PaperList, PaperReply, PaperSummary, PassageReply, PassageView
+    from service.replies import Info, PaperList, PaperReply, PaperSummary, PassageReply, PassageView, VersionView
 
 
 def show_passage(reply: PassageReply) -> None:
@@ -47,19 +49,20 @@ def show_paper(reply: PaperReply) -> None:
     paper = reply.paper
     print_wrapped(console, styled(clean(paper.title), style="bold"), indent=0)
     ids = (("DOI", paper.doi), ("PMID", paper.pmid), ("PMCID", paper.pmcid))
-    left_out = ", ".join(f"{kind.replace('_', ' ')} {n:,}" for kind, n in paper.left_out.items())
     rows = [
         ("id", paper.paper_id),
+        ("notices", ", ".join(paper.notices)),
         ("authors", ", ".join(paper.authors)),
         ("journal", paper.journal),
         ("date", paper.date or str(paper.year or "")),
         ("ids", ", ".join(f"{name} {value}" for name, value in ids if value)),
         ("licence", paper.licence),
         ("url", paper.url),
-        ("file", paper.source),
+        ("file", paper.source if paper.format == "markdown" else f"{paper.source} ({paper.format})"),
+        *(("version", _version(each)) for each in paper.versions),
         ("passages", f"{paper.n_passages:,}"),
         ("references", f"{len(reply.references):,}"),
-        ("left out", f"{left_out} (characters that stand in no passage)" if left_out else ""),
+        ("left out", counted(paper.left_out)),
         ("no body", without_body("", paper.body_omitted) if paper.body_omitted else ""),
     ]
     print_rows(console, [(name, value) for name, value in rows if value])
@@ -69,12 +72,17 @@ def show_paper(reply: PaperReply) -> None:
         print_line(console, "  " * (section.level - 1) + section.title, "" if section.role == "body" else "dim")
 
 
+def _version(version: VersionView) -> str:
+    return f"{version.source}, not searched: {version.why}"
+
+
 def show_papers(papers: PaperList) -> None:
     """A line a paper: id, year, passages, authors, title; cut at a terminal's edge only."""
     console = console_of()
     width = max((len(paper.paper_id) for paper in papers.papers), default=0)
     for paper in papers.papers:
-        line = f"{paper.paper_id:<{width}}  {paper.year or '':>4}  {paper.n_passages:>5}  {_titled(paper)}"
+        titled = marked(_titled(paper), paper.notices)
+        line = f"{paper.paper_id:<{width}}  {paper.year or '':>4}  {paper.n_passages:>5}  {titled}"
         overflow: OverflowMethod = "ellipsis" if console.is_terminal else "ignore"
         console.print(styled(clean(line)), no_wrap=True, overflow=overflow, crop=console.is_terminal)
 

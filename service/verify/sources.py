@@ -67,3 +67,15 @@ def _paper(snapshot: Snapshot, stored: StoredPaper, path: Path) -> Paper:
     if sha256(raw).hexdigest() == stored.sha256 and (kept := snapshot.kept_text(stored.paper_id)) is not None:
         return parse_markdown(kept, source=stored.source, sha256=stored.sha256)
     return parse_source(SourceFile(path, stored.source), raw)
+
+
+def source_text(snapshot: Snapshot, stored: StoredPaper) -> str:
+    """The text that the paper's offsets count in. Raises SourceError where its file is not as it was indexed."""
+    if (kept := snapshot.kept_text(stored.paper_id)) is not None:
+        return kept
+    raw = read_bytes(Path(stored.origin))
+    if sha256(raw).hexdigest() != stored.sha256:
+        raise SourceError(
+            f"{stored.source} has changed since it was indexed: run `loccit index PATH...`, and cite it anew"
+        )
+    return raw.decode()
