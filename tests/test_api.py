@@ -576,6 +576,7 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
         "/v1/verify",
         "/v1/papers",
         "/v1/papers/{paper_id}",
+        "/v1/papers/{paper_id}/source",
         "/v1/passages/{passage_id}",
         "/healthz",
         "/readyz",

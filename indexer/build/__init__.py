@@ -57,8 +57,8 @@ def build(
         try:
             for file in wanted:
                 run.take(file)
-            run.promote_versions()
             run.look_for_vanished(paths, prune=prune)
+            run.regroup()
             embedding.finish()
         except BaseException:
             embedding.stop()

@@ -356,6 +356,10 @@ class Snapshot:
             (after, limit),
         )
 
+    def has(self, paper_id: str) -> bool:
+        """Whether there is a paper of that id."""
+        return self._connection.execute("SELECT 1 FROM papers WHERE paper_id = ?", (paper_id,)).fetchone() is not None
+
     def paper(self, paper_id: str) -> StoredPaper:
         """One paper. Raises NotFoundError."""
         self._known([paper_id])

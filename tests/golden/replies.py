@@ -20,6 +20,7 @@ DATA = Path(__file__).parents[2] / "data"
 QUESTION = "how do AGEs affect bone quality?"
 _VARYING: dict[str, Any] = {"took_ms": 6.1, "created": 1767225600, "id": "chatcmpl-0b1d5c0e7f5e4c7c9d3c3a52c2a9e1f4"}
 """What no two replies have in common."""
+_SOURCE_CHARACTERS = 500
 
 
 def replies(embedder: Embedder) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def replies(embedder: Embedder) -> dict[str, Any]:
                 "verify": client.post("/v1/verify", json=answer["hits"][0]["citation"]),
                 "list_papers": client.get("/v1/papers?limit=1"),
                 "show_paper": client.get(f"/v1/papers/{paper_id}"),
+                "show_source": client.get(f"/v1/papers/{paper_id}/source"),
                 "show_passage": client.get(f"/v1/passages/{passage_id}"),
                 "health": client.get("/healthz"),
                 "readiness": client.get("/readyz"),
@@ -53,6 +55,8 @@ def replies(embedder: Embedder) -> dict[str, Any]:
 
 
 def _steady(reply: Any) -> Any:
+    if "format" in reply and "text" in reply:
+        reply["text"] = reply["text"][:_SOURCE_CHARACTERS]  # a page of documentation has no room for all of it
     for name, value in _VARYING.items():
         if name in reply and reply.get("object") != "model":
             reply[name] = value
