@@ -10,13 +10,9 @@ from indexer.chunking import split_block
 from indexer.papers import Block, Notice, Paper, Reference, Sentence
 from indexer.store import StoredPaper, StoredPassage
 from service.names import read_name
+from service.printable import marked
 
 _LABEL_TITLE_CHARACTERS = 60
-_MARKS: dict[Notice, str] = {
-    "retracted": "RETRACTED",
-    "concern": "EXPRESSION OF CONCERN",
-    "retraction": "NOTICE OF RETRACTION",
-}
 SURROUNDINGS = 32
 """Characters of what stands on either side of a cited text."""
 
@@ -223,11 +219,6 @@ def label(paper: Paper | StoredPaper, section: Sequence[str], number: str, parag
     if paragraph:
         parts.append(f"¶{paragraph}")
     return marked(", ".join(parts), paper.notices)
-
-
-def marked(text: str, notices: Sequence[Notice]) -> str:
-    """A paper's name with what nobody may overlook in front: `RETRACTED: Pang et al. 2026`."""
-    return "".join(f"{_MARKS[notice]}: " for notice in _MARKS if notice in notices) + text
 
 
 def _authors(paper: Paper | StoredPaper) -> str:

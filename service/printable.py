@@ -1,13 +1,21 @@
-"""Text that is safe to print, and how numbers of sentences read. Knows nothing of terminals, formats and papers."""
+"""Text that is safe to print, and how notices and numbers of sentences read. Knows nothing of terminals and formats."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from indexer.papers import Notice
+
 _SPACES = re.compile(r"[\t\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """C0 and C1 controls (escape sequences begin with one), marks that turn the writing direction, lone surrogates."""
+
+_MARKS: dict[Notice, str] = {
+    "retracted": "RETRACTED",
+    "concern": "EXPRESSION OF CONCERN",
+    "retraction": "NOTICE OF RETRACTION",
+}
 
 
 def clean(text: str) -> str:
@@ -18,6 +26,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line, each run of white space one space."""
     return " ".join(clean(text).split())
+
+
+def marked(text: str, notices: Sequence[Notice]) -> str:
+    """A paper's name with what nobody may overlook in front: `RETRACTED: Pang et al. 2026`."""
+    return "".join(f"{_MARKS[notice]}: " for notice in _MARKS if notice in notices) + text
 
 
 def sentences_named(numbers: Sequence[int]) -> str:

@@ -37,7 +37,7 @@ def prose(seed: int, n_words: int) -> str:
 
 def markdown(title: str, body: str, **record: str) -> str:
     head = "".join(f"{name}: {value}\n" for name, value in record.items())
-    return f"---\ntitle: \"{title}\"\n{head}---\n\n# {title}\n\n## Results\n\n{body}\n"
+    return f'---\ntitle: "{title}"\n{head}---\n\n# {title}\n\n## Results\n\n{body}\n'
 
 
 def jats(title: str, body: str, *, pmcid: str, doi: str, year: str) -> str:

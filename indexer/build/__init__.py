@@ -39,8 +39,9 @@ def build(
     """Bring the index in `folder` up to date with the papers' files below `paths`.
 
     One bad file does not stop the rest: it stands in the report. A `dry_run` tells what would be done, embeds nothing
-    and leaves the index as it is. Of files only those are looked at that `changed` names, if it does. Raises SourceError for a path that is not there or holds no papers, and the
-    IndexStateError that fits.
+    and leaves the index as it is. Where `changed` names files, only those are looked at.
+
+    Raises SourceError for a path that is not there or holds no papers, and the IndexStateError that fits.
     """
     began = time.monotonic()
     files = find_sources(paths)

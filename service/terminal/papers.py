@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from service.cite import marked
 from service.leftout import counted
-from service.printable import clean
+from service.printable import clean, marked
 from service.terminal.answers import passage_text, show_references, span_of
 from service.terminal.building import without_body
 from service.terminal.lines import INDENT, console_of, print_line, print_rows, print_wrapped, styled

@@ -1,0 +1,372 @@
+"""One build: file by file, which paper each one holds, and which file of each paper is searched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from indexer.abbreviations import find_abbreviations
+from indexer.aliases import find_aliases
+from indexer.build.embed import Embedding, Pending
+from indexer.build.identity import best_of, parts_of, record_of, why_in, why_one
+from indexer.build.report import BuildReport, Failure, Version
+from indexer.chunking import chunk, left_out
+from indexer.config import BuildConfig
+from indexer.embedding import Embedder, PassageVectors
+from indexer.errors import SourceError
+from indexer.papers import CONTENT_KINDS, Paper
+from indexer.provenance import digest_of_provenance
+from indexer.sources import (
+    SourceFile,
+    bugs_named,
+    check_name,
+    is_there,
+    named_by_path,
+    parse_source,
+    path_ids,
+    printable,
+    read_bytes,
+    stem_ids,
+)
+from indexer.store import FailedFile, FileRecord, IndexWriter
+
+
+@dataclass(frozen=True, slots=True)
+class _Displaced:
+    """A paper whose file holds another one now. It may turn up elsewhere in the same run."""
+
+    sha256: str
+    vectors: dict[str, PassageVectors]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The files of one paper."""
+
+    files: list[FileRecord]
+    gone: list[FileRecord]
+    """Files that held it and do no longer."""
+    paper_ids: set[str]
+    """What it goes by in the index: mostly one id, none for a new paper, several for papers that turn out to be one."""
+
+
+class Run:
+    """One run over some files."""
+
+    def __init__(
+        self,
+        writer: IndexWriter,
+        embedder: Embedder,
+        config: BuildConfig,
+        files: Sequence[SourceFile],
+        embedding: Embedding,
+        report: BuildReport,
+    ) -> None:
+        self.report = report
+        self._writer = writer
+        self._embedder = embedder
+        self._config = config
+        self._embedding = embedding
+        self._stem_ids = stem_ids(files)
+        self._holding: dict[str, bool] = {}
+        """Of files looked at in this run: whether they hold what is known of them."""
+        self._displaced: dict[str, _Displaced] = {}
+        self._shaken: list[str] = []
+        """Papers of which a file has changed or gone."""
+        self._failed: list[FailedFile] = []
+        for origin in writer.files.left_over():
+            writer.forget_file(origin)
+
+    def take(self, file: SourceFile) -> None:
+        """One file: skip it, note its move, or parse it and queue its passages."""
+        origin = str(file.path)
+        try:
+            self._take(file, origin)
+            self._holding[origin] = True
+        except SourceError as error:
+            self._fail(file, error)
+            self._embedding.advanced(1, 0, 0)
+
+    def _take(self, file: SourceFile, origin: str) -> None:
+        check_name(file.path)
+        raw = read_bytes(file.path)
+        provenance = digest_of_provenance(file.path)
+        here = self._writer.files.at(origin)
+        if here is not None and (here.sha256, here.provenance) == (hashlib.sha256(raw).hexdigest(), provenance):
+            self._unchanged(here, file.source)
+            return
+        paper = self._named(parse_source(file, raw), file, here)
+        record = record_of(paper, origin, provenance)
+        self._settle(self._group_of(record, here), {origin: paper}, here)
+
+    def _fail(self, file: SourceFile, error: SourceError) -> None:
+        self.report.failed.append(Failure(printable(file.source), str(error)))
+        self._failed.append(FailedFile(printable(str(file.path)), printable(file.source), str(error)))
+
+    def _unchanged(self, here: FileRecord, source: str) -> None:
+        self.report.n_unchanged += 1
+        if here.source != source:
+            self._writer.put_file(replace(here, source=source))
+            if here.is_searched:
+                self._move(here.paper_id, here.origin, source)
+        self._embedding.advanced(1, 0, 0)
+
+    def _named(self, paper: Paper, file: SourceFile, here: FileRecord | None) -> Paper:
+        """The paper by the id that it goes by in this index: its own, else one that its path gives and is free."""
+        if not named_by_path(paper, file.path):
+            return paper
+        if here is not None and here.own_id in path_ids(file.path):
+            return replace(paper, paper_id=here.own_id)
+        names = self._stem_ids[file.path]
+        return replace(paper, paper_id=next((name for name in names if self._is_free(name, file)), names[-1]))
+
+    def _is_free(self, name: str, file: SourceFile) -> bool:
+        holder = self._writer.files.searched(name)
+        return holder is None or holder.origin == str(file.path) or not self._holds(holder, file.path)
+
+    def _holds(self, record: FileRecord, asking: Path) -> bool:
+        """Whether a file holds its paper still, and is another file than `asking` by another name."""
+        if record.origin not in self._holding:
+            self._holding[record.origin] = _holds_still(record)
+        return self._holding[record.origin] and not _are_one_file(Path(record.origin), asking)
+
+    def _group_of(self, record: FileRecord, here: FileRecord | None) -> _Group:
+        """All that is of one paper with the file, which held `here`. Raises SourceError where its id is another's."""
+        path = Path(record.origin)
+        group = _Group([record], [], {record.own_id} if here and here.paper_id == record.own_id else set())
+        related = self._writer.files.related(record)
+        for each in related:
+            held = self._holds(each, path)
+            if why_one(record, each) or (each.own_id == record.own_id and not held):
+                (group.files if held else group.gone).append(each)
+                group.paper_ids.add(each.paper_id)
+        for each in related:
+            if each.own_id == record.own_id and each.paper_id not in group.paper_ids:
+                raise SourceError(_taken(each))
+        known = {each.origin for each in (*group.files, *group.gone)}
+        for each in [each for paper_id in group.paper_ids for each in self._writer.files.of(paper_id)]:
+            if each.origin not in known:
+                (group.files if self._holds(each, path) else group.gone).append(each)
+        return group
+
+    def _settle(self, group: _Group, papers: dict[str, Paper], here: FileRecord | None = None) -> None:
+        """Have the best file of the group searched, and the others known as its versions.
+
+        `papers`: what was parsed already, by file. `here`: what is known of the file that was looked at. Raises
+        SourceError, and has changed nothing then.
+        """
+        best = best_of(group.files)
+        self._shaken += group.paper_ids if here is not None or group.gone else ()
+        leaving = here if here is not None and here.paper_id not in group.paper_ids else None
+        if best.origin not in papers and best.is_searched:
+            self._leave(leaving)
+            self._keep_versions(group, best, best.paper_id)
+            for other in group.paper_ids - {best.paper_id}:
+                self._take_down(other)
+            self._embedding.advanced(len(papers), 0, 0)
+            return
+        if best.origin not in papers:
+            papers[best.origin], best = _read_again(best)
+        paper = papers[best.origin]
+        stored = self._stored(paper.paper_id)
+        same = stored is not None and (stored.sha256, stored.provenance) == (best.sha256, best.provenance)
+        pending = None if same else self._taken_apart(paper, best.origin)
+        # Whatever can be wrong with the file has shown by now: from here on the index changes.
+        self._leave(leaving)
+        before = {each for each in group.paper_ids | {paper.paper_id} if self._is_known(each)}
+        self._keep_versions(group, best, paper.paper_id)
+        self._writer.put_file(replace(best, paper_id=paper.paper_id, is_searched=True, why=""))
+        if pending is None:
+            for other in group.paper_ids - {paper.paper_id}:
+                self._take_down(other)
+            self._move(paper.paper_id, best.origin, best.source)
+            self._embedding.advanced(1, 0, 0)
+        else:
+            self._queue(pending, before)
+
+    def _stored(self, paper_id: str) -> FileRecord | None:
+        """The searched file of a paper that is in the index, not on its way there."""
+        return None if self._embedding.is_on_its_way(paper_id) else self._writer.files.searched(paper_id)
+
+    def _is_known(self, paper_id: str) -> bool:
+        """Whether a paper of that id is in the index, or on its way there."""
+        return self._writer.files.searched(paper_id) is not None or self._writer.view().has(paper_id)
+
+    def _leave(self, leaving: FileRecord | None) -> None:
+        """Take out a paper whose file holds another one now. Its vectors are kept, should it turn up elsewhere."""
+        if leaving is None:
+            return
+        self._shaken.append(leaving.paper_id)
+        self._writer.forget_file(leaving.origin)
+        if leaving.is_searched:
+            paper_id = leaving.paper_id
+            self._embedding.drop(paper_id)
+            self._displaced[paper_id] = _Displaced(leaving.sha256, self._writer.view().vectors_of(paper_id))
+            self._take_down(paper_id)
+
+    def _keep_versions(self, group: _Group, best: FileRecord, paper_id: str) -> None:
+        """Know all files of the group but the best one as versions of that paper."""
+        for each in group.gone:
+            self._writer.forget_file(each.origin)
+        for each in group.files:
+            if each.origin == best.origin:
+                continue
+            why = why_in(each, best, group.files)
+            version = replace(each, paper_id=paper_id, is_searched=False, why=why)
+            if self._writer.files.at(each.origin) != version:
+                self._writer.put_file(version)
+                self.report.versions.append(Version(printable(each.source), paper_id, version.why))
+
+    def _take_down(self, paper_id: str) -> None:
+        """Take out a paper that is gone, or one with another."""
+        self._embedding.drop(paper_id)
+        self._writer.take_down(paper_id)
+        if not self._unsay(paper_id):
+            self.report.removed.append(paper_id)
+
+    def _unsay(self, paper_id: str) -> bool:
+        """Take back what the report says of a paper. Whether it said that it is new."""
+        is_new = paper_id in self.report.added
+        for told in (self.report.added, self.report.updated, self.report.without_body, self.report.empty):
+            told[:] = [each for each in told if each != paper_id]
+        return is_new
+
+    def _move(self, paper_id: str, origin: str, source: str) -> None:
+        self._writer.move(paper_id, origin, source)
+        if self._displaced.pop(paper_id, None) is not None:
+            self.report.removed.remove(paper_id)
+        self.report.moved.append(paper_id)
+
+    def _taken_apart(self, paper: Paper, origin: str) -> Pending:
+        """The paper's passages and names. Raises SourceError when the passages would not hold all of it."""
+        with bugs_named(paper.source):
+            passages = chunk(paper, self._config, self._embedder.count, self._embedder.identity.max_wordpieces)
+            out = left_out(paper, passages)
+            names = find_abbreviations(paper), find_aliases(paper)
+        lost = {kind: n for kind, n in out.items() if kind in CONTENT_KINDS}
+        if lost:
+            raise SourceError(f"characters would be lost in chunking ({lost}): please report this file as a bug")
+        return Pending(paper, origin, passages, {**out, **paper.dropped}, *names)
+
+    def _queue(self, pending: Pending, before: set[str]) -> None:
+        """Have the paper embedded and stored, in place of those that it went by `before`."""
+        paper = pending.paper
+        self._tell(paper, before)
+        for paper_id in before:
+            if waiting := self._embedding.drop(paper_id):
+                pending.known.update(waiting.known)
+                pending.supersedes.update(waiting.supersedes)
+            pending.known.update(self._writer.view().vectors_of(paper_id))
+        if displaced := self._displaced.pop(paper.paper_id, None):
+            pending.known.update(displaced.vectors)
+        pending.supersedes.update(before - {paper.paper_id})
+        if paper.body_omitted:
+            self.report.without_body.append(paper.paper_id)
+        if not pending.passages:
+            self.report.empty.append(paper.paper_id)
+        self._embedding.put(pending)
+
+    def _tell(self, paper: Paper, before: set[str]) -> None:
+        """Note in the report what becomes of the paper."""
+        paper_id = paper.paper_id
+        is_new = self._unsay(paper_id)
+        self.report.removed += sorted(each for each in before - {paper_id} if not self._unsay(each))
+        if displaced := self._displaced.get(paper_id):
+            self.report.removed.remove(paper_id)
+            (self.report.moved if displaced.sha256 == paper.sha256 else self.report.updated).append(paper_id)
+        else:
+            (self.report.updated if paper_id in before and not is_new else self.report.added).append(paper_id)
+
+    def look_for_vanished(self, paths: Sequence[Path], *, prune: bool) -> None:
+        """Papers of the index whose file stood below `paths` and is gone: report them, or take them out."""
+        roots = [path.resolve() for path in paths]
+        for origin, paper_id, is_searched in self._writer.files.origins():
+            if not any(Path(origin).is_relative_to(root) for root in roots) or is_there(Path(origin)):
+                continue
+            if is_searched and not prune:
+                self.report.vanished.append(paper_id)
+            else:
+                self._writer.forget_file(origin)
+                self._shaken.append(paper_id)
+
+    def regroup(self) -> None:
+        """Have the best version searched of papers that lost the file that was, and apart what was one by a lost file
+        alone."""
+        for paper_id in dict.fromkeys(self._shaken):
+            files = self._writer.files.of(paper_id)
+            if not files and self._writer.view().has(paper_id):
+                self._take_down(paper_id)
+            heads = [each for each in files if each.is_searched]
+            heirs = set() if heads else {paper_id}
+            for part in sorted(parts_of(files), key=lambda part: best_of(part).own_id != paper_id):
+                if not any(each in part for each in heads):
+                    self._promote(part, heirs)
+                    heirs = set()
+
+    def _promote(self, files: list[FileRecord], paper_ids: set[str]) -> None:
+        """Have the best of the files searched that can be read."""
+        while files:
+            try:
+                self._settle(_Group(files, [], paper_ids), {})
+                return
+            except SourceError as error:
+                best = best_of(files)
+                self._fail(SourceFile(Path(best.origin), best.source), error)
+                self._writer.forget_file(best.origin)
+                files = [each for each in files if each is not best]
+        for paper_id in paper_ids:
+            self._take_down(paper_id)
+
+    def look_for_dropped(self) -> None:
+        """Papers that were in the index before a rebuild, and were not found in what it was named."""
+        present = {paper_id for _, paper_id, is_searched in self._writer.files.origins() if is_searched}
+        self.report.removed.extend(sorted(self._writer.dropped - present - set(self.report.removed)))
+
+    def keep_failures(self) -> None:
+        """Remember which files gave no paper: those of this run, and of files that it was not named."""
+        looked_at = {*self._holding, *(each.origin for each in self._failed)}
+        others = [each for each in self._writer.files.failures() if each.origin not in looked_at]
+        self._writer.keep_failures([*self._failed, *(each for each in others if is_there(Path(each.origin)))])
+
+
+def _holds_still(record: FileRecord) -> bool:
+    """Whether the file holds that paper now. One that cannot be read holds nothing."""
+    file = SourceFile(Path(record.origin), record.source)
+    try:
+        raw = read_bytes(file.path)
+        if hashlib.sha256(raw).hexdigest() == record.sha256:
+            return True
+        paper = parse_source(file, raw)
+    except SourceError:
+        return False
+    return _named_as(record, paper).paper_id == record.own_id
+
+
+def _named_as(record: FileRecord, paper: Paper) -> Paper:
+    """The paper by the id of its file's record, if the file's path gives that."""
+    path = Path(record.origin)
+    known = named_by_path(paper, path) and record.own_id in path_ids(path)
+    return replace(paper, paper_id=record.own_id) if known else paper
+
+
+def _read_again(record: FileRecord) -> tuple[Paper, FileRecord]:
+    """What the file holds now. Raises SourceError."""
+    file = SourceFile(Path(record.origin), record.source)
+    paper = _named_as(record, parse_source(file, read_bytes(file.path)))
+    return paper, record_of(paper, record.origin, digest_of_provenance(file.path))
+
+
+def _are_one_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _taken(holder: FileRecord) -> str:
+    return (
+        f"its paper id {holder.own_id} is taken by {holder.origin}, which reads otherwise: correct its PMCID or DOI, "
+        "or give it an id of its own with `paper_id:` in YAML front matter"
+    )
