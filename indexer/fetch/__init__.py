@@ -1,0 +1,1 @@
+"""Papers, from the services that have them, to files."""
