@@ -261,9 +261,10 @@ def _refreshed(provenance: Provenance, reply: Reply, record: Record) -> Provenan
 
 def _suffix(reply: Reply) -> Suffix:
     """By the type that the reply names, else by its address, else by how it begins."""
-    for word, suffix in (("xml", ".xml"), ("markdown", ".md")):
-        if word in reply.content_type:
-            return suffix
+    if "xml" in reply.content_type:
+        return ".xml"
+    if "markdown" in reply.content_type:
+        return ".md"
     ending = Path(urlsplit(reply.url).path).suffix.lower()
     if ending in (".xml", ".nxml"):
         return ".xml"
