@@ -85,7 +85,7 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert " ".join(COMMANDS) == "index ask search show verify papers remove info eval serve tools mcp"
+    assert " ".join(COMMANDS) == "index fetch ask search show verify papers remove info eval serve tools mcp"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
