@@ -32,7 +32,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         services = self.server.services
-        services.requests.append(Received(self.path, dict(self.headers.items()), time.monotonic()))
+        services.requests.append(
+            Received(self.path, {name.lower(): value for name, value in self.headers.items()}, time.monotonic())
+        )
         path = self.path.partition("?")[0]
         behaviours = services.behaviours.get(self.path) or services.behaviours.get(path) or [answers(404)]
         behaviour = behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
@@ -64,6 +66,7 @@ class Received:
 
     path: str
     headers: dict[str, str]
+    """Their names in small letters."""
     at: float
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from indexer.errors import SourceError, UsageError
 
 HTTPS_PORT = 443
+_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE | re.ASCII)
 _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are the IPv4 address that is reached through it."""
 
@@ -72,11 +74,12 @@ def _reached(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def _place(url: str) -> tuple[str, int]:
+    """The host of an address, and its port. Raises UsageError where there is none."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or HTTPS_PORT
     except ValueError:
         host, port = "", 0
-    if not host or not host.isascii() or parts.scheme != "https" or "@" in parts.netloc or " " in parts.netloc:
+    if not host or not _HOST.fullmatch(url.removeprefix("https://").partition("/")[0]):
         raise UsageError(f"{url.removeprefix('https://')!r} names no host: give one such as papers.example.org")
     return host, port

@@ -166,9 +166,10 @@ class Client:
                 _check_type(response, host, kinds)
                 return _reply(200, address, response, _body(response, host, max_bytes))
         except httpcore.TimeoutException as error:
+            self._deadline.left(None)  # raises when it was the whole that took too long, not one step
             raise _AgainError(f"{host} says nothing for {self.limits.read_s:g} s") from error
         except httpcore.ConnectError as error:
-            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            if any(isinstance(each, ssl.SSLCertVerificationError) for each in error.args):
                 raise SourceError(f"{host} has no certificate for its name that is trusted here: {error}") from error
             raise _AgainError(f"{host} cannot be reached: {error}") from error
         except httpcore.NetworkError as error:
