@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,18 +96,18 @@ class Client:
         self._hosts = hosts
         self._pace = Pace(self.limits.interval_s, self.limits.max_wait_s)
         self._deadline = Deadline()
-        self._http = httpx.Client(
-            transport=_Transport(GuardedBackend(hosts, self._deadline, resolver)),
-            headers={"user-agent": agent, "accept-encoding": "gzip"},
-            timeout=httpx.Timeout(self.limits.read_s, connect=self.limits.connect_s),
-            trust_env=False,  # a proxy would connect to addresses that nobody checked
-        )
+        self._headers = {"user-agent": agent, "accept": "*/*", "accept-encoding": "gzip"}
+        trusted = httpx.create_ssl_context()  # SSL_CERT_FILE, else certifi's
+        trusted.load_default_certs()  # ... and the system's
+        # Not httpx.Client: it reads redirects and keeps cookies by itself, and proxies connect to unchecked addresses.
+        backend = GuardedBackend(hosts, self._deadline, resolver)
+        self._pool = httpcore.ConnectionPool(trusted, max_connections=4, keepalive_expiry=5, network_backend=backend)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._pool.close()
 
     def get(self, url: str, *kinds: Kind, known: Known | None = None, max_bytes: int | None = None) -> Reply:
         """What the address has, of one of these kinds. With `known`, a body only where there is something newer.
@@ -148,7 +149,7 @@ class Client:
         host, conditions = address.host, _conditions(known, address)
         self._deadline.start(self.limits.total_s)
         try:
-            with self._http.stream("GET", address, headers=conditions) as response:
+            with self._sent(address, conditions) as response:
                 status = response.status_code
                 if status in _REDIRECTS and "location" in response.headers:
                     return _parsed(response.headers["location"])
@@ -176,6 +177,21 @@ class Client:
             raise _AgainError(f"{host} broke the connection off: {error or 'no reason given'}") from error
         except httpcore.ProtocolError as error:
             raise _AgainError(f"{host} sent a reply that breaks off or is no HTTP: {error}") from error
+
+    @contextmanager
+    def _sent(self, address: httpx.URL, conditions: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """The reply to one request, its body still to be read. Errors are httpcore's."""
+        limits = self.limits
+        timeouts = {"connect": limits.connect_s, "read": limits.read_s, "write": limits.read_s, "pool": limits.read_s}
+        url = httpcore.URL(scheme=address.raw_scheme, host=address.raw_host, port=address.port, target=address.raw_path)
+        request = httpx.Request("GET", address, headers={**self._headers, **conditions})
+        given = self._pool.handle_request(
+            httpcore.Request("GET", url, headers=request.headers.raw, extensions={"timeout": timeouts})
+        )
+        try:
+            yield httpx.Response(given.status, headers=given.headers, stream=_Body(given), extensions=given.extensions)
+        finally:
+            given.close()
 
 
 def _conditions(known: Known | None, address: httpx.URL) -> dict[str, str]:
@@ -248,34 +264,6 @@ def _parsed(url: str | httpx.URL) -> httpx.URL:
         raise SourceError(f"{str(url)!r} is no address: {error}") from error
 
 
-class _Transport(httpx.BaseTransport):
-    """httpx over connections that are ours."""
-
-    def __init__(self, backend: GuardedBackend) -> None:
-        trusted = httpx.create_ssl_context()  # SSL_CERT_FILE, else certifi's
-        trusted.load_default_certs()  # ... and the system's
-        self._pool = httpcore.ConnectionPool(trusted, max_connections=4, keepalive_expiry=5, network_backend=backend)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The reply, its body still to be read. Errors are httpcore's."""
-        url = request.url
-        response = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
-        )
-
-    def close(self) -> None:
-        """Close what is open."""
-        self._pool.close()
-
-
 class _Body(httpx.SyncByteStream):
     """A reply's body, as it comes."""
 
@@ -284,6 +272,3 @@ class _Body(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
