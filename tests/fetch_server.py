@@ -104,7 +104,7 @@ class Services:
     def does(self, path: str, *behaviours: Behaviour) -> None:
         self.behaviours[path] = list(behaviours)
 
-    def in_pmc(self, pmcid: str, *texts: Behaviour, version: int = 1, **record: object) -> None:
+    def in_pmc(self, pmcid: str, /, *texts: Behaviour, version: int = 1, **record: object) -> None:
         """An article in PMC's bucket, its newest version that one."""
         number = pmcid.removeprefix("PMC")
         said = {
@@ -133,7 +133,7 @@ class Services:
         self.does(f"{folder}.json", sends(json.dumps(said).encode(), "binary/octet-stream"))
         self.does(f"{folder}.xml", *(texts or (sends(jats(pmcid), "application/xml", etag='"1"'),)))
 
-    def in_europepmc(self, pmcid: str, *texts: Behaviour, **record: object) -> None:
+    def in_europepmc(self, pmcid: str, /, *texts: Behaviour, **record: object) -> None:
         """An article in Europe PMC: a record that its search finds, and its XML, if there is to be one."""
         self.records.append(epmc_record(pmcid, **record))
         if texts:
@@ -188,7 +188,7 @@ def searches(handler: Handler) -> None:
     handler.whole(json.dumps(reply).encode(), content_type="application/json;charset=UTF-8")
 
 
-def epmc_record(pmcid: str, **record: object) -> dict[str, Any]:
+def epmc_record(pmcid: str, /, **record: object) -> dict[str, Any]:
     """A paper as Europe PMC's search gives it, with `resultType=core`. What is None is left out."""
     number = int(pmcid.removeprefix("PMC"))
     said = {

@@ -25,6 +25,7 @@ from indexer.fetch.client import Limits
 from indexer.fetch.report import FetchReport, PaperFetch
 from indexer.fetch.run import fetch
 from indexer.provenance import Provenance, keep_provenance, provenance_of, provenance_path
+from service.cli import main
 from service.config import Settings, version
 from tests.conftest import Run
 from tests.fetch_server import (
@@ -714,7 +715,7 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(services: Services, fold
     assert report.papers[0].reason == "asked less than a day ago"
     assert not [path for path in services.paths if "PMC101" in path or "PMC102" in path]
 
-    age(folder / "PMC101.xml", days=1)
+    age(folder / "PMC101.xml", hours=25)
     services.requests.clear()
     assert [paper.reason for paper in fetched(query="bone").papers] == ["", *["asked less than a day ago"] * 3]
     assert services.requests[-1].headers["if-none-match"] == '"1"'
@@ -735,7 +736,7 @@ def test_an_address_of_the_user_s_own(services: Services, folder: Path, fetched:
     again = fetched(*urls[:1]).papers
 
     assert [paper.outcome for paper in papers] == ["fetched"] * 3
-    assert [(paper.paper_id, paper.source) for paper in papers][0] == ("PMC101", "127.0.0.1")
+    assert (papers[0].paper_id, papers[0].source) == ("PMC101", "127.0.0.1")
     assert [Path(paper.path).name for paper in papers] == ["PMC101.md", "10.1234_A.b.xml", "x.md"]
     assert kept(folder / "10.1234_A.b.xml").licence == CC_BY
     assert (again[0].outcome, again[0].path) == ("unchanged", papers[0].path)
@@ -767,19 +768,23 @@ def test_a_host_has_to_be_named(services: Services, folder: Path, fetched: Fetch
 
 
 @pytest.fixture
-def command(services: Services, loccit: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+def command(
+    services: Services, workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Run]:
     """Runs `loccit fetch`, its sources the local ones."""
     for name in ("pmc_url", "europepmc_url", "tomesphere_url"):
         monkeypatch.setenv(f"LOCCIT_{name.upper()}", getattr(services.places, name) + "/")
     monkeypatch.setattr("indexer.fetch.client.Limits", lambda: LIMITS)
 
     def run(*arguments: str) -> Run:
-        return loccit("fetch", *arguments)
+        capsys.readouterr()
+        code = main(["fetch", *arguments])
+        captured = capsys.readouterr()
+        return Run(code, captured.out, captured.err)
 
     return run
 
 
-@pytest.mark.model
 def test_the_command_says_what_became_of_each(
     services: Services, command: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -792,8 +797,8 @@ def test_the_command_says_what_became_of_each(
     assert run.code == 1
     assert run.out.splitlines() == [
         f"fetched  PMC101: PMC, CC BY, {len(jats('PMC101'))} bytes, data/papers/PMC101.xml; it was retracted",
-        "refused  PMC102: PMC, TDM; its licence (TDM) is not a Creative Commons one: if you may keep a copy, fetch it with "
-        "--any-licence",
+        "refused  PMC102: PMC, TDM; its licence (TDM) is not a Creative Commons one: if you may keep a copy, fetch it "
+        "with --any-licence",
         "failed   PMC103: PMC: does not have it; Europe PMC: does not have it; tomesphere: does not have it",
         "papers   1 fetched, 1 refused, 1 failed, in data/papers",
     ]
@@ -803,7 +808,6 @@ def test_the_command_says_what_became_of_each(
     assert agents == {f"loccit/{version()} (mailto:me@example.org)"}
 
 
-@pytest.mark.model
 def test_the_command_in_json(services: Services, command: Callable[..., Run]) -> None:
     services.in_pmc("PMC101")
 
@@ -829,7 +833,6 @@ def test_the_command_in_json(services: Services, command: Callable[..., Run]) ->
     }
 
 
-@pytest.mark.model
 def test_exit_codes(services: Services, command: Callable[..., Run]) -> None:
     services.in_pmc("PMC101")
 
@@ -845,7 +848,6 @@ def test_exit_codes(services: Services, command: Callable[..., Run]) -> None:
     assert command("http://169.254.169.254/").err.startswith("loccit: 'http://169.254.169.254/' is refused: only https")
 
 
-@pytest.mark.model
 def test_what_was_fetched_is_indexed(
     services: Services, command: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,11 +92,10 @@ def test_an_address_that_is_none() -> None:
 def test_any_words_name_a_paper_or_are_refused(words: str) -> None:
     try:
         found = identify(words)
-    except UsageError as error:
-        assert repr(words) in str(error)
-    else:
-        again = identify(found.value)
-        assert (again.kind, again.value) == (found.kind, found.value)
+    except UsageError:
+        return
+    again = identify(found.value)
+    assert (again.kind, again.value) == (found.kind, found.value)
 
 
 @given(st.integers(1, 999_999_999), st.sampled_from(["PMC{}", "pmc{}", "PMCID: PMC{}", "PMC{}.3", " PMC0{} "]))

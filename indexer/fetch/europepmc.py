@@ -1,7 +1,7 @@
 """Europe PMC's REST service: a search that knows every id of a paper, and the JATS of open-access papers.
 
-`/search?query=…&format=json&resultType=core&pageSize=…&cursorMark=*` gives `hitCount`, `nextCursorMark` (absent, or the
-same again, at the end) and `resultList.result[]` with `pmcid`, `pmid`, `doi`, `source`, `license` (`cc by`),
+`/search?query=…&format=json&resultType=core&pageSize=…&cursorMark=*` gives `nextCursorMark` (absent, or the same
+again, at the end) and `resultList.result[]` with `pmcid`, `pmid`, `doi`, `source`, `license` (`cc by`),
 `pubTypeList.pubType[]`; `/PMC1/fullTextXML` gives the XML. As described at https://europepmc.org/RestfulWebService.
 """
 
@@ -48,7 +48,7 @@ def record_of(client: Client, base: str, identifier: Identifier) -> Record | Non
         pmid=value if identifier.kind == "pmid" else "",
         doi={"doi": value, "arxiv": f"10.48550/arXiv.{value}"}.get(identifier.kind, ""),
     )
-    _, found, _ = _page(client, base, query, "*", 25)
+    found, _ = _page(client, base, query, "*", 25)
     # A search finds what is like the id too: only a record that has it counts, one with a full text before others.
     same = [record for record in found if _has(record, asked)]
     return next((record for record in same if record.pmcid), next(iter(same), None))
@@ -59,7 +59,7 @@ def search(client: Client, base: str, query: str, limit: int, *, any_licence: bo
     query = f"({query}) AND {'IN_EPMC:y' if any_licence else 'OPEN_ACCESS:y'}"
     cursor, n_given = "*", 0
     while cursor:
-        _, found, following = _page(client, base, query, cursor, min(limit, _PAGE_SIZE))
+        found, following = _page(client, base, query, cursor, min(limit, _PAGE_SIZE))
         for record in found:
             if record.pmcid:
                 yield record
@@ -74,21 +74,21 @@ def _has(record: Record, asked: Record) -> bool:
     return all(not wanted or wanted.casefold() == given.casefold() for given, wanted in pairs)
 
 
-def _page(client: Client, base: str, query: str, cursor: str, page_size: int) -> tuple[int, list[Record], str]:
-    """The number of all hits, the papers of one page, and the cursor of the next; empty at the end."""
+def _page(client: Client, base: str, query: str, cursor: str, page_size: int) -> tuple[list[Record], str]:
+    """The papers of one page, and the cursor of the next; empty at the end."""
     asked = {"query": query, "format": "json", "resultType": "core", "pageSize": page_size, "cursorMark": cursor}
     reply = client.get(f"{base}/search?{urlencode(asked)}", "json")
-    try:
-        said = json.loads(reply.body) if reply.status == 200 else None
-        results = said["resultList"]["result"] if said else []
-        found = [_record(each) for each in results]
-        n_hits, following = int(said["hitCount"]) if said else 0, str(said.get("nextCursorMark") or "") if said else ""
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
-        raise SourceError(f"{NAME}'s search did not answer as its documentation says ({what})") from error
     if reply.status != 200:
         raise SourceError(f"{NAME}'s search answers {reply.status}: check europepmc_url")
-    return n_hits, found, following
+    try:
+        said = json.loads(reply.body)
+        found = [_record(each) for each in said["resultList"]["result"]]
+        return found, str(said.get("nextCursorMark") or "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SourceError(
+            f"{NAME}'s search did not answer as its documentation says ({type(error).__name__}: {error}): try again "
+            "later, or report it as a bug in loccit"
+        ) from error
 
 
 def _record(said: dict[str, Any]) -> Record:
