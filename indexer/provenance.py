@@ -36,7 +36,7 @@ class Provenance:
     licence: str
     """As it was given: `CC BY`, an address, words; empty where none was."""
     notices: tuple[Notice, ...]
-    """What the place says of the paper beyond its text."""
+    """What is known of the paper: said there, or by its text."""
     etag: str
     """What to ask with whether there is something newer; empty where the place gave none."""
     last_modified: str

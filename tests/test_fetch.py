@@ -24,12 +24,13 @@ from indexer.errors import SourceError, UsageError
 from indexer.fetch.client import Limits
 from indexer.fetch.report import FetchReport, PaperFetch
 from indexer.fetch.run import fetch
-from indexer.provenance import Provenance, keep_provenance, provenance_of, provenance_path
+from indexer.provenance import Provenance, keep_provenance, provenance_of, provenance_path, write_whole
 from service.cli import main
 from service.config import Settings, version
 from tests.conftest import Run
 from tests.fetch_server import (
     CC_BY,
+    Handler,
     Services,
     answers,
     breaks_off,
@@ -171,7 +172,7 @@ def test_the_newest_version_is_fetched(services: Services, folder: Path, fetched
 
 
 def test_what_pmc_does_not_have_europe_pmc_is_asked_for(services: Services, folder: Path, fetched: Fetch) -> None:
-    services.in_europepmc("PMC101", sends(jats("PMC101"), XML))
+    services.in_europepmc("PMC101", sends(jats("PMC101"), XML), license=None)
 
     paper = only(fetched("PMC101"))
 
@@ -236,7 +237,7 @@ def test_a_paper_that_is_named_twice_is_fetched_once(services: Services, folder:
     first, second = fetched("PMC101", "10.1234/PMC101", "PMC101").papers
 
     assert (first.outcome, first.reason) == ("fetched", "")
-    assert (second.asked, second.outcome, second.reason) == ("10.1234/PMC101", "fetched", "the same paper as PMC101")
+    assert (second.asked, second.outcome, second.reason) == ("10.1234/PMC101", "unchanged", "the same paper as PMC101")
     assert services.paths.count("/s3/PMC101.1/PMC101.1.xml") == 1
 
 
@@ -574,6 +575,21 @@ def test_a_file_of_the_user_s_own_is_left(services: Services, folder: Path, fetc
     assert (folder / "PMC101.xml").read_bytes() == b"<mine/>"
 
 
+def test_a_file_that_is_changed_meanwhile_is_left(services: Services, folder: Path, fetched: Fetch) -> None:
+    path = folder / "PMC101.xml"
+
+    def meanwhile(handler: Handler) -> None:
+        folder.mkdir(exist_ok=True)
+        path.write_bytes(b"<mine/>")
+        handler.whole(jats("PMC101"), content_type=XML)
+
+    services.in_pmc("PMC101", meanwhile)
+
+    assert f"{path} was changed while it was fetched, and is left as it is" in only(fetched("PMC101")).reason
+    assert path.read_bytes() == b"<mine/>"
+    assert files(folder) == ["PMC101.xml"]
+
+
 def test_a_stub_beside_it_is_left(services: Services, folder: Path, fetched: Fetch) -> None:
     services.in_pmc("PMC101")
     folder.mkdir()
@@ -615,9 +631,15 @@ def test_a_folder_that_takes_no_files(services: Services, folder: Path, fetched:
 
 
 def test_two_fetches_at_once_leave_files_that_fit_their_sidecars(
-    services: Services, folder: Path, fetched: Fetch
+    services: Services, folder: Path, fetched: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each run gets another text of the same papers: whichever is kept, its sidecar is its own."""
+
+    def takes_a_moment(path: Path, body: bytes) -> None:
+        time.sleep(0.05)
+        write_whole(path, body)
+
+    monkeypatch.setattr("indexer.fetch.files.write_whole", takes_a_moment)
     names = [f"PMC{n}" for n in range(101, 107)]
     for name in names:
         texts = [sends(jats(name, body=f"<p>{SAIDS[n % 2]}</p>"), XML) for n in range(2)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,17 +51,38 @@ def keep(path: Path, body: bytes, provenance: Provenance) -> None:
     """Put the text at the path, and where it came from beside it.
 
     Each is whole or not there. The second goes first: stopped between the two, a new paper is fetched again, and does
-    not pass for the user's own. Raises SourceError when the folder takes no files.
+    not pass for the user's own. Raises SourceError when the folder takes no files, or the user's stands there by now.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / _LOCK, timeout=_LOCK_WAIT_S):  # two processes' files and sidecars do not mix
+    with _held_by_us(path.parent):
+        if held_at(path).state in ("edited", "own"):
+            raise SourceError(f"{path} was changed while it was fetched, and is left as it is: move it away")
+        keep_provenance(path, provenance)
+        write_whole(path, body)
+
+
+def note(path: Path, provenance: Provenance) -> None:
+    """Renew what is known of the file at the path, unless another process has put another text there meanwhile."""
+    with _held_by_us(path.parent):
+        before = provenance_of(path)
+        if before is not None and before.sha256 == provenance.sha256:
             keep_provenance(path, provenance)
-            write_whole(path, body)
+
+
+@contextmanager
+def _held_by_us(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing there: a file and what is known of it belong together."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK, timeout=_LOCK_WAIT_S)
+        lock.acquire()
     except Timeout as error:
-        raise SourceError(f"{path.parent} is held by another process: try again when it is done") from error
+        raise SourceError(f"{folder} is held by another process: try again when it is done") from error
     except OSError as error:
-        raise SourceError(f"{path.parent} takes no files: {error.strerror or error}") from error
+        raise SourceError(f"{folder} takes no files: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fetched_from(folder: Path, url: str) -> Path | None:

@@ -16,7 +16,7 @@ from indexer.errors import LoccitError, SourceError
 from indexer.fetch import europepmc, pmc, tomesphere
 from indexer.fetch.client import Client, Known, Reply
 from indexer.fetch.content import Suffix, read_text, suffix_of
-from indexer.fetch.files import Held, fetched_from, file_name, held_at, keep
+from indexer.fetch.files import Held, fetched_from, file_name, held_at, keep, note
 from indexer.fetch.identifiers import Identifier
 from indexer.fetch.licences import is_open
 from indexer.fetch.pace import now_utc
@@ -25,7 +25,7 @@ from indexer.fetch.records import Answer, Record
 from indexer.fetch.report import PaperFetch
 from indexer.markdown.metadata import Metadata, paper_id
 from indexer.papers import Notice
-from indexer.provenance import Provenance, keep_provenance
+from indexer.provenance import Provenance
 
 _SOURCES: tuple[tuple[str, Suffix], ...] = ((pmc.NAME, ".xml"), (europepmc.NAME, ".xml"), (tomesphere.NAME, ".md"))
 _FRESH = timedelta(days=1)
@@ -75,7 +75,9 @@ class Plan:
         """Ask one source after the other, until one has the text."""
         pmcid = record.pmcid
         if pmcid in self._done:
-            return replace(self._done[pmcid], asked=asked, reason=f"the same paper as {self._done[pmcid].asked}")
+            done = self._done[pmcid]
+            outcome = "unchanged" if done.is_there else done.outcome
+            return replace(done, asked=asked, outcome=outcome, reason=f"the same paper as {done.asked}")
         tried: list[str] = []
         for name, suffix in _SOURCES:
             path = self._path(pmcid, suffix)
@@ -129,10 +131,10 @@ class Plan:
         reply = answer.reply
         if reply is not None and reply.status == 304 and held.provenance is not None:
             fresh = _refreshed(held.provenance, reply, record)
-            keep_provenance(path, fresh)
+            note(path, fresh)
             return self._unchanged(asked, record.pmcid, path, fresh, "", source)
         text = Record() if reply is None else self._read(reply, path, record)
-        licence = answer.record.licence or text.licence or record.licence
+        licence = record.licence or text.licence
         if not licence and source == pmc.NAME:
             licence = self._looked_up(record).licence
         if refusal := self._refusal(licence):
@@ -170,7 +172,7 @@ class Plan:
             reply.last_modified,
         )
         if held.provenance is not None and held.provenance.sha256 == provenance.sha256:
-            keep_provenance(path, provenance)
+            note(path, provenance)
             return self._unchanged(asked, record.pmcid, path, provenance, "", source)
         keep(path, reply.body, provenance)
         name = record.pmcid or path.stem
@@ -209,7 +211,7 @@ class Plan:
         if path is None or held.provenance is None:
             return "it was withdrawn there (410 Gone)"
         notices = tuple(dict.fromkeys((*held.provenance.notices, _RETRACTED)))
-        keep_provenance(path, replace(held.provenance, notices=notices))
+        note(path, replace(held.provenance, notices=notices))
         return f"it was withdrawn there (410 Gone); {path} stays, marked as retracted"
 
     def _left(self, asked: str, name: str, path: Path, held: Held) -> PaperFetch:
