@@ -28,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request. A behaviour writes the whole reply."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_GET(self) -> None:
