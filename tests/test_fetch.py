@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 
-import service.cli.keeping
-from indexer.build import BuildReport
+from indexer.build import BuildReport, Failure
 from indexer.errors import SourceError, UsageError
 from indexer.fetch.client import Limits
 from indexer.fetch.report import FetchReport, PaperFetch
@@ -878,22 +877,26 @@ def test_what_was_fetched_is_indexed(
 
     def index_paths(settings: Settings, paths: list[Path]) -> BuildReport:
         calls.append((settings, paths))
-        return BuildReport(added=["PMC101"], generation=7)
+        failed = [Failure("bad.xml", "no article")] if len(calls) == 3 else []
+        return BuildReport(added=["PMC101"], generation=7, failed=failed)
 
-    monkeypatch.setattr(service.cli.keeping, "index_paths", index_paths, raising=False)
+    monkeypatch.setattr("service.cli.indexing.index_paths", index_paths)
 
     run = command("PMC101", "--to", "here", "--index", "there")
     as_json = command("PMC101", "--to", "here", "--json")
+    spoilt = command("PMC101", "--to", "here")
     failed = command("PMC102", "--to", "here")
 
     assert [(settings.index, paths) for settings, paths in calls] == [
         (Path("there"), [Path("here")]),
         (Path(".loccit"), [Path("here")]),
+        (Path(".loccit"), [Path("here")]),
     ]
     assert "1 added" in run.out
     assert "there, generation 7" in run.out
     assert json.loads(as_json.out)["index"]["added"] == ["PMC101"]
-    assert failed.code == 1
+    assert [each.code for each in (run, as_json, spoilt, failed)] == [0, 0, 1, 1]
+    assert spoilt.err == "loccit: 1 files in here could not be indexed; the others are in the index\n"
 
 
 def test_ctrl_c_leaves_no_part_of_a_file(services: Services, tmp_path: Path) -> None:

@@ -88,14 +88,17 @@ def fetch_command(
     if missing:
         others = f"; the others are in {report.to}" if missing < len(report.papers) else ""
         terminal.complain(f"{missing} of {len(report.papers)} papers were not fetched{others}")
+    if built is not None and built.failed:
+        terminal.complain(f"{len(built.failed)} files in {report.to} could not be indexed; the others are in the index")
+    if missing or (built is not None and built.failed):
         raise typer.Exit(EXIT_FAILED_PAPERS)
 
 
 def index_after(paths: Sequence[Path], settings: Settings, as_json: bool) -> BuildReport:
     """Bring the index up to date with these folders, and show what that did."""
-    from service.cli.keeping import index_paths  # type: ignore[attr-defined]
+    from service.cli.indexing import index_paths
 
-    report: BuildReport = index_paths(settings, paths)
+    report = index_paths(settings, paths)
     if not as_json:
         terminal.show_report(report, str(settings.index), {})
     return report
