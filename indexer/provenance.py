@@ -30,7 +30,7 @@ class Provenance:
     url: str
     """The address that sent them, after redirects."""
     fetched: str
-    """When it last said that they are current: ISO 8601, UTC, `2026-09-30T12:00:00Z`."""
+    """When: ISO 8601, UTC, `2026-09-30T12:00:00Z`."""
     sha256: str
     """Of the bytes as they were fetched."""
     licence: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -61,11 +63,25 @@ def keep(path: Path, body: bytes, provenance: Provenance) -> None:
 
 
 def note(path: Path, provenance: Provenance) -> None:
-    """Renew what is known of the file at the path, unless another process has put another text there meanwhile."""
+    """Keep what is known of the file at the path by now, and that it was asked for just now; not where another process
+    has put another text there meanwhile.
+    """
     with _held_by_us(path.parent):
         before = provenance_of(path)
-        if before is not None and before.sha256 == provenance.sha256:
+        if before is None or before.sha256 != provenance.sha256:
+            return
+        if before != provenance:
             keep_provenance(path, provenance)
+        with suppress(OSError):  # another user's file: it is asked for once more than it needs to be
+            os.utime(provenance_path(path))
+
+
+def asked_within(path: Path, limit_s: float) -> bool:
+    """Whether the file's source was last asked for it at most so many seconds ago."""
+    try:
+        return 0 <= time.time() - provenance_path(path).stat().st_mtime <= limit_s
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +15,7 @@ from indexer.errors import LoccitError, SourceError
 from indexer.fetch import europepmc, pmc, tomesphere
 from indexer.fetch.client import Client, Known, Reply
 from indexer.fetch.content import Suffix, read_text, suffix_of
-from indexer.fetch.files import Held, fetched_from, file_name, held_at, keep, note
+from indexer.fetch.files import Held, asked_within, fetched_from, file_name, held_at, keep, note
 from indexer.fetch.identifiers import Identifier
 from indexer.fetch.licences import is_open
 from indexer.fetch.pace import now_utc
@@ -28,7 +27,7 @@ from indexer.papers import Notice
 from indexer.provenance import Provenance
 
 _SOURCES: tuple[tuple[str, Suffix], ...] = ((pmc.NAME, ".xml"), (europepmc.NAME, ".xml"), (tomesphere.NAME, ".md"))
-_FRESH = timedelta(days=1)
+_FRESH_S = 24 * 3600
 """A search's papers that were asked for so shortly before are not asked for again: it goes on where it was stopped."""
 
 _RETRACTED: Notice = "retracted"
@@ -67,7 +66,7 @@ class Plan:
                 held = held_at(path)
             except SourceError:
                 continue  # said when its source is asked
-            if held.state == "fetched" and held.provenance and _is_fresh(held.provenance.fetched):
+            if held.state == "fetched" and held.provenance and asked_within(path, _FRESH_S):
                 return self._unchanged(record.pmcid, record.pmcid, path, held.provenance, "asked less than a day ago")
         return self._from_sources(record.pmcid, record, looked_up=True)
 
@@ -130,9 +129,7 @@ class Plan:
         """Check what was sent, and keep it."""
         reply = answer.reply
         if reply is not None and reply.status == 304 and held.provenance is not None:
-            fresh = _refreshed(held.provenance, reply, record)
-            note(path, fresh)
-            return self._unchanged(asked, record.pmcid, path, fresh, "", source)
+            return self._as_it_was(asked, source, path, held.provenance, reply, record)
         text = Record() if reply is None else self._read(reply, path, record)
         licence = record.licence or text.licence
         if not licence and source == pmc.NAME:
@@ -162,23 +159,35 @@ class Plan:
         return f"{what}: if you may keep a copy, fetch it with --any-licence"
 
     def _kept(self, asked: str, source: str, path: Path, held: Held, reply: Reply, record: Record) -> PaperFetch:
-        provenance = Provenance(
-            reply.url,
-            _written(now_utc()),
-            hashlib.sha256(reply.body).hexdigest(),
-            record.licence,
-            record.notices,
-            reply.etag,
-            reply.last_modified,
+        sha256 = hashlib.sha256(reply.body).hexdigest()
+        if held.provenance is not None and held.provenance.sha256 == sha256:
+            return self._as_it_was(asked, source, path, held.provenance, reply, record)
+        when = now_utc().isoformat().replace("+00:00", "Z")
+        etag, last_modified = reply.etag, reply.last_modified
+        keep(
+            path,
+            reply.body,
+            Provenance(reply.url, when, sha256, record.licence, record.notices, etag, last_modified),
         )
-        if held.provenance is not None and held.provenance.sha256 == provenance.sha256:
-            note(path, provenance)
-            return self._unchanged(asked, record.pmcid, path, provenance, "", source)
-        keep(path, reply.body, provenance)
         name = record.pmcid or path.stem
         return PaperFetch(
             asked, "fetched", name, path.as_posix(), source, record.licence, len(reply.body), record.notices
         )
+
+    def _as_it_was(
+        self, asked: str, source: str, path: Path, before: Provenance, reply: Reply, record: Record
+    ) -> PaperFetch:
+        """The file stays. What is known of the paper may be new all the same: that it was retracted since."""
+        known = replace(
+            before,
+            url=reply.url,
+            licence=record.licence or before.licence,
+            notices=tuple(dict.fromkeys((*before.notices, *record.notices))),
+            etag=reply.etag or before.etag,
+            last_modified=reply.last_modified or before.last_modified,
+        )
+        note(path, known)
+        return self._unchanged(asked, record.pmcid, path, known, "", source)
 
     def _from_address(self, asked: str, url: str) -> PaperFetch:
         """The text at an address of the user's own: its file is named by what it says it is."""
@@ -249,18 +258,6 @@ def _known(held: Held) -> Known | None:
     return Known(kept.url, kept.etag, kept.last_modified) if kept else None
 
 
-def _refreshed(provenance: Provenance, reply: Reply, record: Record) -> Provenance:
-    """After a 304: as current as now, with what is known of the paper by now."""
-    return replace(
-        provenance,
-        fetched=_written(now_utc()),
-        licence=record.licence or provenance.licence,
-        notices=tuple(dict.fromkeys((*provenance.notices, *record.notices))),
-        etag=reply.etag or provenance.etag,
-        last_modified=reply.last_modified or provenance.last_modified,
-    )
-
-
 def _suffix(reply: Reply) -> Suffix:
     """By the type that the reply names, else by its address, else by how it begins."""
     if "xml" in reply.content_type:
@@ -283,15 +280,3 @@ def _no_full_text(identifier: Identifier, record: Record | None) -> str:
     if record is None:
         return f"Europe PMC knows no paper with the {identifier.kind.upper()} {identifier.value}: check it"
     return "Europe PMC has its record, and PMC no full text: get it from its publisher, and index that"
-
-
-def _written(when: datetime) -> str:
-    return when.isoformat().replace("+00:00", "Z")
-
-
-def _is_fresh(fetched: str) -> bool:
-    try:
-        when = datetime.fromisoformat(fetched)
-    except ValueError:
-        return False
-    return when.tzinfo is not None and timedelta(0) <= now_utc() - when < _FRESH
