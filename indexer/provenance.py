@@ -31,13 +31,13 @@ class Provenance:
     url: str
     """The address that sent them, after redirects."""
     fetched: str
-    """When it last said that they are current: ISO 8601, UTC, `2026-09-30T12:00:00Z`."""
+    """When: ISO 8601, UTC, `2026-09-30T12:00:00Z`."""
     sha256: str
     """Of the bytes as they were fetched."""
     licence: str
     """As it was given: `CC BY`, an address, words; empty where none was."""
     notices: tuple[Notice, ...]
-    """What the place says of the paper beyond its text."""
+    """What is known of the paper: said there, or by its text."""
     etag: str
     """What to ask with whether there is something newer; empty where the place gave none."""
     last_modified: str

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from indexer.config import DEFAULT_MODEL, BuildConfig
 from indexer.errors import ConfigError
+from indexer.fetch.places import EUROPEPMC_URL, PMC_URL, TOMESPHERE_URL
 from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
 DEFAULT_PORT = 8000
@@ -27,6 +28,7 @@ ENV_PREFIX = "LOCCIT_"
 _KEY = "llm_key"
 _UNSAFE = re.compile(r"""[\x00-\x20\x7f"'<>\\^`{|}]""")
 """What no address has as it is (RFC 3986), and `'`."""
+_CONTACT = re.compile(r"[^\s@()<>,;:]+@[^\s@()<>,;:]+", re.ASCII)
 _NOT_SETTINGS = frozenset({"LOCCIT_SHARED", "LOCCIT_REQUIRE_ALL"})
 """Environment variables with our prefix that are not ours: where the tests find the papers to measure on, and whether
 they fail for want of what is optional."""
@@ -70,6 +72,15 @@ class Settings(BaseSettings):
     llm_prompt_tokens: int = Field(DEFAULT_PROMPT_TOKENS, ge=200, le=100_000)
     """Budget of the passages that the model is given, in cl100k_base tokens."""
 
+    contact: str = ""
+    """An e-mail address: `fetch` tells it to the services that it asks, so that they can say what is wrong."""
+    pmc_url: str = PMC_URL
+    """Where PMC's article datasets are; what is not the usual address may be on a private network."""
+    europepmc_url: str = EUROPEPMC_URL
+    """Where Europe PMC's REST service is."""
+    tomesphere_url: str = TOMESPHERE_URL
+    """Where tomesphere is."""
+
     @property
     def base_url(self) -> str:
         """What absolute links begin with, without a slash at the end."""
@@ -108,6 +119,7 @@ def load_settings(**flags: object) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} cannot be read: {error}") from error
     _check_llm(settings, given)
+    _check_fetch(settings, given)
     if settings.public_base_url and not _is_base(settings.public_base_url):
         raise ConfigError(
             f"{_origin('public_base_url', given)} is no address such as https://papers.example.org/loccit: http or "
@@ -144,6 +156,18 @@ def _check_llm(settings: Settings, flags: dict[str, object]) -> None:
             f"{_origin('llm_url', flags)} is no URL of an endpoint such as http://127.0.0.1:11434/v1: http or https, a "
             f"host, a path; no user, no `?`. A key goes into {ENV_PREFIX}{_KEY.upper()}"
         )
+
+
+def _check_fetch(settings: Settings, flags: dict[str, object]) -> None:
+    if settings.contact and not _CONTACT.fullmatch(settings.contact):
+        raise ConfigError(f"{_origin('contact', flags)} is {settings.contact!r}, which is no e-mail address")
+    for name in ("pmc_url", "europepmc_url", "tomesphere_url"):
+        url: str = getattr(settings, name)
+        if not _is_base(url) or not url.startswith("https:"):
+            raise ConfigError(
+                f"{_origin(name, flags)} is no address such as https://papers.example.org/rest: https, a host, and a "
+                "path if the service has one; no user, no `?`"
+            )
 
 
 def _is_base(url: str) -> bool:

@@ -73,7 +73,7 @@ def in_a_process(*arguments: str | Path, cwd: Path, **environment: str) -> subpr
 
 def test_help_loads_nothing_heavy(workdir: Path) -> None:
     heavy = ["torch", "sentence_transformers", "transformers", "faiss", "fastapi", "uvicorn", "numpy", "tiktoken"]
-    heavy += ["openai", "anyio", "httpx2", "mcp"]
+    heavy += ["openai", "anyio", "httpx", "httpcore", "httpx2", "mcp"]
     script = (
         f"import sys; from service.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
     )
@@ -85,7 +85,7 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert " ".join(COMMANDS) == "index ask search show verify papers remove info eval serve tools mcp"
+    assert " ".join(COMMANDS) == "index fetch ask search show verify papers remove info eval serve tools mcp"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -51,7 +51,7 @@ def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
     assert str(caught.value) == (
         "loccit.toml sets `indx`, which is no setting: "
         "there are index, k, model, max_wordpieces, precision, rerank, host, port, public_base_url, llm_url, "
-        "llm_model, llm_timeout_s, llm_prompt_tokens"
+        "llm_model, llm_timeout_s, llm_prompt_tokens, contact, pmc_url, europepmc_url, tomesphere_url"
     )
 
 
@@ -62,7 +62,8 @@ def test_an_unknown_variable_is_named_with_those_that_are(workdir: Path, monkeyp
     assert str(caught.value) == (
         "the environment sets LOCCIT_INDX, which is no setting: there are LOCCIT_INDEX, LOCCIT_K, LOCCIT_MODEL, "
         "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT, LOCCIT_PUBLIC_BASE_URL, "
-        "LOCCIT_LLM_URL, LOCCIT_LLM_MODEL, LOCCIT_LLM_KEY, LOCCIT_LLM_TIMEOUT_S, LOCCIT_LLM_PROMPT_TOKENS"
+        "LOCCIT_LLM_URL, LOCCIT_LLM_MODEL, LOCCIT_LLM_KEY, LOCCIT_LLM_TIMEOUT_S, LOCCIT_LLM_PROMPT_TOKENS, "
+        "LOCCIT_CONTACT, LOCCIT_PMC_URL, LOCCIT_EUROPEPMC_URL, LOCCIT_TOMESPHERE_URL"
     )
 
 
@@ -178,3 +179,20 @@ def test_nothing_is_read_at_import(workdir: Path) -> None:
     (workdir / "loccit.toml").write_text("= broken", encoding="utf-8")
     environment = os.environ | {"LOCCIT_NONSENSE": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     subprocess.run([sys.executable, "-c", "import service.config, service.cli"], env=environment, check=True)
+
+
+@pytest.mark.parametrize("contact", ["me", "me@", "a b@example.org", "me@example.org\nhost: x", "<me@example.org>"])
+def test_a_contact_is_an_address(workdir: Path, contact: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--contact is .* which is no e-mail address$"):
+        load_settings(contact=contact)
+    assert load_settings(contact="me@example.org").contact == "me@example.org"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://papers.example.org", "papers.example.org", "https://me@papers.example.org", "file:///x", "https://"]
+)
+@pytest.mark.parametrize("name", ["pmc_url", "europepmc_url", "tomesphere_url"])
+def test_a_source_is_at_an_https_address(workdir: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+    monkeypatch.setenv(f"LOCCIT_{name.upper()}", url)
+    with pytest.raises(ConfigError, match=rf"^LOCCIT_{name.upper()} is no address such as https://"):
+        load_settings()

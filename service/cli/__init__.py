@@ -16,6 +16,7 @@ from indexer.errors import LoccitError
 from service import terminal
 from service.cli.asking import ask, search, show, verify
 from service.cli.exporting import tools
+from service.cli.fetching import fetch_command
 from service.cli.indexing import EXIT_FAILED_FILES, index_command
 from service.cli.keeping import eval_command, info, papers, remove
 from service.cli.serving import mcp, serve
@@ -74,6 +75,7 @@ def _options(
 
 
 app.command("index")(index_command)
+app.command("fetch")(fetch_command)
 app.command()(ask)
 app.command()(search)
 app.command()(show)
