@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 from indexer.build import BuildReport, Failure
+from indexer.embedding import Embedder
 from indexer.errors import SourceError, UsageError
 from indexer.fetch.client import Limits
 from indexer.fetch.report import FetchReport, PaperFetch
@@ -25,6 +28,7 @@ from indexer.fetch.run import fetch
 from indexer.provenance import Provenance, provenance_of, provenance_path, write_whole
 from service.cli import main
 from service.config import Settings, version
+from service.library import Library
 from tests.conftest import Run
 from tests.fetch_server import (
     CC_BY,
@@ -873,30 +877,69 @@ def test_what_was_fetched_is_indexed(
     services: Services, command: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services.in_pmc("PMC101")
-    calls: list[tuple[Settings, list[Path]]] = []
+    calls: list[tuple[Path, list[Path], list[Path]]] = []
 
-    def index_paths(settings: Settings, paths: list[Path]) -> BuildReport:
-        calls.append((settings, paths))
-        failed = [Failure("bad.xml", "no article")] if len(calls) == 3 else []
+    def index_paths(settings: Settings, paths: list[Path], files: list[Path]) -> BuildReport:
+        calls.append((settings.index, paths, files))
+        failed = [Failure("bad.xml", "no article")] if len(calls) == 4 else []
         return BuildReport(added=["PMC101"], generation=7, failed=failed)
 
     monkeypatch.setattr("service.cli.indexing.index_paths", index_paths)
 
     run = command("PMC101", "--to", "here", "--index", "there")
     as_json = command("PMC101", "--to", "here", "--json")
+    by_default = command("PMC101")
     spoilt = command("PMC101", "--to", "here")
     failed = command("PMC102", "--to", "here")
 
-    assert [(settings.index, paths) for settings, paths in calls] == [
-        (Path("there"), [Path("here")]),
-        (Path(".loccit"), [Path("here")]),
-        (Path(".loccit"), [Path("here")]),
+    assert calls == [
+        (Path("there"), [Path("here")], [Path("here/PMC101.xml")]),
+        (Path(".loccit"), [Path("here")], [Path("here/PMC101.xml")]),
+        (Path(".loccit"), [Path("data")], [Path("data/papers/PMC101.xml")]),
+        (Path(".loccit"), [Path("here")], [Path("here/PMC101.xml")]),
     ]
     assert "1 added" in run.out
     assert "there, generation 7" in run.out
     assert json.loads(as_json.out)["index"]["added"] == ["PMC101"]
-    assert [each.code for each in (run, as_json, spoilt, failed)] == [0, 0, 1, 1]
+    assert [each.code for each in (run, as_json, by_default, spoilt, failed)] == [0, 0, 0, 1, 1]
     assert spoilt.err == "loccit: 1 files in here could not be indexed; the others are in the index\n"
+
+
+@pytest.mark.model
+def test_the_full_text_takes_the_place_of_its_stub(
+    services: Services, command: Callable[..., Run], embedder: Embedder
+) -> None:
+    """The paper that the project begins with: a record without a body, until that is fetched."""
+    said = "Pentosidine rose with the age of the bone, and its toughness fell by a third in diabetic rats."
+    body = (
+        "<sec><title>1. Introduction</title><p>Bone is remodelled all the time.</p></sec>"
+        f"<sec><title>3. Diabetes</title><sec><title>3.2. AGEs and Bone Quality</title><p>{said}</p></sec></sec>"
+    )
+    article = jats("PMC12898183", doi="10.3390/ijms27031453", pmid="", body=body)
+    services.in_pmc("PMC12898183", sends(article, XML), doi="10.3390/ijms27031453", pmid=None)
+    data = Path("data")
+    shutil.copytree(ROOT / "data", data)
+    (data / "other.md").write_text("# Kettles\n\n## Results\n\nLimescale grows in a kettle.\n")
+    assert main(["index"]) == 0
+
+    fetched = json.loads(command("PMC12898183", "--json").out)
+
+    assert (fetched["papers"][0]["outcome"], fetched["papers"][0]["source"]) == ("fetched", "PMC")
+    built = fetched["index"]
+    assert (built["updated"], built["added"], built["removed"]) == (["PMC12898183"], [], [])
+    assert built["n_passages"] == built["n_embedded"] + built["n_reused"] <= 4
+    assert [(each["source"], each["why"]) for each in built["versions"]] == [("PMC12898183.md", "the same PMCID")]
+    with closing(Library.open(Path(".loccit"), load=lambda _: embedder)) as library:
+        answer = library.ask("what happens to the toughness of bone when pentosidine rises?")
+        assert library.info().n_papers == 2
+    first = answer.quotes[0].citation
+    assert (first.section, first.source) == (("3. Diabetes", "3.2. AGEs and Bone Quality"), "papers/PMC12898183.xml")
+    assert said.startswith(answer.quotes[0].text)
+    again = json.loads(command("PMC12898183", "--json").out)
+    assert (again["papers"][0]["outcome"], again["index"]["n_unchanged"]) == ("unchanged", 1)
+    assert main(["index"]) == 0
+    with closing(Library.open(Path(".loccit"), load=lambda _: embedder)) as library:
+        assert library.info().generation == built["generation"]
 
 
 def test_ctrl_c_leaves_no_part_of_a_file(services: Services, tmp_path: Path) -> None:

@@ -180,14 +180,19 @@ def test_a_large_index_is_gone_on_with_and_made_anew_when_it_has_grown(many: Pat
                 writer.remove(f"PMC{number}")
             writer.commit()
 
+    def write_more(n: int) -> None:
+        write_papers(tmp_path / "more", n=n, seed=5)
+        for number in range(40, 192):  # the index has these from the folder before
+            (tmp_path / "more" / f"paper{number:02}.md").unlink()
+
     assert facts() == (16, 960, 960)
     remove(range(7000, 7040))
     assert facts() == (16, 960, 760)
-    write_papers(tmp_path / "more", n=292, seed=5)
+    write_more(292)
     build([tmp_path / "more"], many, WordEmbedder(), CONFIG)
     assert facts() == (16, 960, 1460)
     before = dense_module.load(many / VECTORS, 32)
-    write_papers(tmp_path / "more", n=432, seed=5)
+    write_more(432)
     build([tmp_path / "more"], many, WordEmbedder(), CONFIG)
     assert facts() == (32, 2160, 2160)  # the writer made it anew
     connection = sqlite3.connect(many / DATABASE)

@@ -158,7 +158,8 @@ class Run:
         SourceError, and has changed nothing then.
         """
         best = best_of(group.files)
-        self._shaken += group.paper_ids if here is not None or group.gone else ()
+        if here is not None or group.gone:
+            self._shaken += [*group.paper_ids, best.own_id, best.paper_id]
         leaving = here if here is not None and here.paper_id not in group.paper_ids else None
         if best.origin not in papers and best.is_searched:
             self._leave(leaving)

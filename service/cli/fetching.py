@@ -79,7 +79,7 @@ def fetch_command(
         terminal.show_fetched(report)
     built = None
     if not no_index and any(paper.is_there for paper in report.papers):
-        built = index_after([to], settings, as_json)
+        built = index_after([Path(paper.path) for paper in report.papers if paper.is_there], to, settings, as_json)
     if as_json:
         terminal.put_json(Fetched(report.to, tuple(report.papers), built))
     if not report.papers:
@@ -94,11 +94,15 @@ def fetch_command(
         raise typer.Exit(EXIT_FAILED_PAPERS)
 
 
-def index_after(paths: Sequence[Path], settings: Settings, as_json: bool) -> BuildReport:
-    """Bring the index up to date with these folders, and show what that did."""
-    from service.cli.indexing import index_paths
+def index_after(files: Sequence[Path], folder: Path, settings: Settings, as_json: bool) -> BuildReport:
+    """Bring the index up to date with these files below the folder, and show what that did.
 
-    report = index_paths(settings, paths)
+    Below `data` they are called as `loccit index`, which takes that folder, calls them.
+    """
+    from service.cli.indexing import DEFAULT_PATHS, index_paths
+
+    root = next((path for path in DEFAULT_PATHS if folder.resolve().is_relative_to(path.resolve())), folder)
+    report = index_paths(settings, [root], files)
     if not as_json:
         terminal.show_report(report, str(settings.index), {})
     return report

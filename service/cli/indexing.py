@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.config import Settings
 
 EXIT_FAILED_FILES = 1
+DEFAULT_PATHS = [Path("data")]
 _SWITCH_INTERVAL = 0.0005
 """Seconds: the encoder's threads need the interpreter for a moment every few milliseconds, and should not wait."""
 _RETRY_S = 5
@@ -66,7 +67,7 @@ def index_command(
     if watch and dry_run:
         raise UsageError("--watch keeps an index in step and --dry-run changes none: leave one of them out")
     settings = settings_of(index=index, model=model, max_wordpieces=max_wordpieces)
-    given = paths or [Path("data")]
+    given = paths or DEFAULT_PATHS
     embedder = _embedder(settings, given)
     run = partial(_run, settings, given, embedder)
     if watch:
@@ -78,9 +79,10 @@ def index_command(
         raise typer.Exit(EXIT_FAILED_FILES)
 
 
-def index_paths(settings: Settings, paths: Sequence[Path]) -> BuildReport:
-    """Bring the index up to date with these paths, as `loccit index PATH...` does."""
-    return _run(settings, paths, _embedder(settings, paths))[0]
+def index_paths(settings: Settings, paths: Sequence[Path], files: Sequence[Path]) -> BuildReport:
+    """Bring the index up to date with some files below these paths, as `loccit index PATH...` does with all."""
+    changed = frozenset(file.parent.resolve() / file.name for file in files)
+    return _run(settings, paths, _embedder(settings, paths), changed=changed)[0]
 
 
 def _embedder(settings: Settings, paths: Sequence[Path]) -> Embedder:
