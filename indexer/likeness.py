@@ -14,9 +14,10 @@ import numpy as np
 SHINGLE_WORDS = 5
 MIN_WORDS = 100
 """A shorter text has no signature: notices and placeholders are alike without being one."""
-_N_BANDS = 24
-_BAND_ROWS = 5
-"""Two texts that share 0.8 of their runs share a band in all but (1 - 0.8^5)^24 = 7 of 100,000 cases."""
+_N_BANDS = 40
+_BAND_ROWS = 3
+"""Two texts that share half of their runs share a band in all but (1 - 0.5^3)^40 = 5 of 1,000 cases; two that share a
+hundredth, in 4 of 100,000."""
 _SEED = 1
 _WORD = re.compile(r"[^\W\d_]{2,}")
 """Letters only: numbers and citation markers differ between formats of one text."""

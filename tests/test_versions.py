@@ -362,4 +362,4 @@ def test_a_short_text_is_like_no_other() -> None:
     assert signature(words) == b""
     assert resemblance(b"", b"") == 0
     assert bands(b"") == []
-    assert len(set(bands(signature(words_of(prose(11, 200)))))) == 24
+    assert len(set(bands(signature(words_of(prose(11, 200)))))) == 40
