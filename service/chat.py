@@ -229,7 +229,7 @@ def _holds(passage: Citation, quote: Citation) -> bool:
 
 def _cited(citations: list[Citation], style: Style) -> Cited:
     if style == "text":
-        return Cited(style, "\n".join(f"{each.label} ({each.source}:{each.start}-{each.end})" for each in citations))
+        return Cited(style, "\n".join(f"{each.label} ({each.span})" for each in citations))
     from service.formats import export
 
     return Cited(style, export(citations, style))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from indexer.chunking import split_block
-from indexer.papers import Block, Notice, Paper, Reference, Sentence
+from indexer.papers import Block, Notice, Paper, Reference, Sentence, SourceFormat
 from indexer.store import StoredPaper, StoredPassage
 from service.names import read_name
 from service.printable import marked
@@ -77,6 +77,15 @@ class Citation:
     references: tuple[CitedReference, ...]
     notices: tuple[Notice, ...] = ()
     """What is known of the paper beyond its text: `retracted` above all, which the label says too."""
+    source_format: SourceFormat = "markdown"
+    """What the source is. The offsets count in a Markdown file as it stands; of another format, in the Markdown that
+    was made of it, which the index keeps."""
+
+    @property
+    def span(self) -> str:
+        """The file, and the place in it, for people: `PMC12898183.md:18223-18790`."""
+        made = "" if self.source_format == "markdown" else " (as Markdown)"
+        return f"{self.source}{made}:{self.start}-{self.end}"
 
 
 def cite(stored: StoredPassage, references: Mapping[int, Reference], best: Sequence[Sentence] = ()) -> Citation:
@@ -187,6 +196,7 @@ def _citation(
         links=links(paper, start, end),
         references=references,
         notices=paper.notices,
+        source_format=paper.format,
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ _NOWHERE = Citation(
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
+@lru_cache(maxsize=1 << 17)
 def _direction(word: str, dim: int) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:8], "little")
     return np.random.default_rng(seed).standard_normal(dim)

@@ -154,7 +154,7 @@ def test_a_found_paper_without_its_body_is_noted(loccit: Loccit, built: Path) ->
     assert run.out.startswith("\n 1  Vik 2015, §Abstract, ¶1\n")
     assert run.err.splitlines()[0] == (
         "note: the full text of PMC9000004 is not in its file: "
-        "get it from https://papers.example.org/PMC9000004/full.md, and index that"
+        "run `loccit fetch PMC9000004`, or get it from https://papers.example.org/PMC9000004/full.md, and index that"
     )
 
 
@@ -374,7 +374,7 @@ def test_index_says_what_it_did(loccit: Loccit, papers: Path) -> None:
     assert re.fullmatch(r"11: 8 embedded at [\d,]+ tokens/s, 0 reused, 3 found by words alone", rows["passages"])
     assert rows["no body"] == (
         "the full text of PMC9000004 is not in its file: "
-        "get it from https://papers.example.org/PMC9000004/full.md, and index that"
+        "run `loccit fetch PMC9000004`, or get it from https://papers.example.org/PMC9000004/full.md, and index that"
     )
     assert re.fullmatch(r"\.loccit, generation 1, [\d.]+ s", rows["index"])
     assert "metadata" in rows["left out"]

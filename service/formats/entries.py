@@ -76,7 +76,7 @@ def place(citation: Citation) -> str:
         parts.append(f"¶{citation.paragraph}")
     if citation.sentences:
         parts.append(sentences_named(citation.sentences))
-    span = f"{one_line(citation.source)}:{citation.start}-{citation.end}"
+    span = one_line(citation.span)
     return f"{', '.join(parts)} ({span})" if parts else span
 
 

@@ -97,7 +97,7 @@ def _item(n: int, citation: Citation) -> Iterator[str]:
 
 def _place(citation: Citation) -> str:
     named = f", {sentences_named(citation.sentences)}" if citation.sentences else ""
-    span = _code(f"{one_line(citation.source)}:{citation.start}-{citation.end}")
+    span = _code(one_line(citation.span))
     return f"{link(citation.label, citation.links.doi)}{named} ({span})"
 
 

@@ -96,7 +96,7 @@ def show_each(console: Console, hits: Iterable[Hit], mark: str = "") -> None:
         if citation.title:
             print_wrapped(console, styled(clean(citation.title), style="italic"))
         print_wrapped(console, passage_text(console, hit.text, hit.highlights))
-        print_line(console, f"{' ' * INDENT}{span_of(citation)}  {hit.passage_id}", "dim")
+        print_line(console, f"{' ' * INDENT}{citation.span}  {hit.passage_id}", "dim")
         if citation.url:
             print_line(console, " " * INDENT + citation.url, "dim")
 
@@ -143,14 +143,9 @@ def _now(verdict: Verdict) -> str:
     said = "now at" if verdict.status != "changed" else "most like it:"
     section = f", §{now.section[-1]}" if now.section else ""
     paragraph = f", ¶{now.paragraph}" if now.paragraph else ""
-    return f"; {said} {span_of(now)}{section}{paragraph}"
+    return f"; {said} {now.span}{section}{paragraph}"
 
 
 def _place_named(citation: Citation) -> str:
     place = ", ".join(filter(None, (citation.label or citation.paper_id, sentences_named(citation.sentences))))
-    return clean(f"{place} ({span_of(citation)})")
-
-
-def span_of(citation: Citation) -> str:
-    """The file, and the place in it: `PMC12898183.md:18223-18790`."""
-    return f"{citation.source}:{citation.start}-{citation.end}"
+    return clean(f"{place} ({citation.span})")

@@ -106,5 +106,7 @@ def note_bodies(bodies: Mapping[str, str]) -> None:
 
 def without_body(paper_id: str, url: str) -> str:
     """What to do about a file that leaves the full text out."""
-    of = f"of {paper_id} " if paper_id else ""
-    return f"the full text {of}is not in its file: get it from {url or 'its publisher'}, and index that"
+    fetch = f"run `loccit fetch {paper_id}`, or " if paper_id.startswith("PMC") else ""
+    return (
+        f"the full text of {paper_id} is not in its file: {fetch}get it from {url or 'its publisher'}, and index that"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.leftout import counted
 from service.printable import clean, marked
-from service.terminal.answers import passage_text, show_references, span_of
+from service.terminal.answers import passage_text, show_references
 from service.terminal.building import without_body
 from service.terminal.lines import INDENT, console_of, print_line, print_rows, print_wrapped, styled
 
@@ -39,7 +39,7 @@ def show_passage(reply: PassageReply) -> None:
 
 
 def _where(view: PassageView) -> str:
-    return f"{view.citation.label}  {span_of(view.citation)}  {view.passage_id}"
+    return f"{view.citation.label}  {view.citation.span}  {view.passage_id}"
 
 
 def show_paper(reply: PaperReply) -> None:
@@ -62,7 +62,7 @@ def show_paper(reply: PaperReply) -> None:
         ("passages", f"{paper.n_passages:,}"),
         ("references", f"{len(reply.references):,}"),
         ("left out", counted(paper.left_out)),
-        ("no body", without_body("", paper.body_omitted) if paper.body_omitted else ""),
+        ("no body", without_body(paper.paper_id, paper.body_omitted) if paper.body_omitted else ""),
     ]
     print_rows(console, [(name, value) for name, value in rows if value])
     if reply.sections:
