@@ -18,6 +18,8 @@ from indexer.sources.files import SourceFile
 from indexer.sources.naming import path_ids
 
 _BINARY_SAMPLE = 8192
+_MAX_LINES = 1_000_000
+"""Of a paper of the measured sets: 11,000. A line of a few characters takes a kilobyte while it is read."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ def parse_source(file: SourceFile, raw: bytes) -> Paper:
     with bugs_named(file.source):
         if file.format == "jats":
             article = read_jats(raw)
+            _check_length(article.markdown)
             paper = parse_markdown(article.markdown, source=file.source, sha256=sha256)
             paper = replace(paper, format="jats", dropped=article.left_out)
         else:
@@ -57,7 +60,13 @@ def _text_of(raw: bytes) -> str:
         ) from error
     if all(each.isspace() or unicodedata.category(each) == "Cf" for each in text):  # a byte order mark is a Cf
         raise SourceError("the file is empty: put the paper's text in it, or remove it")
+    _check_length(text)
     return text
+
+
+def _check_length(text: str) -> None:
+    if text.count("\n") + text.count("\r") > _MAX_LINES:
+        raise SourceError(f"the text has more than {_MAX_LINES:,} lines, as no paper has: split it into papers")
 
 
 @contextmanager
