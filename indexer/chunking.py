@@ -12,11 +12,11 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from indexer.config import BuildConfig
 from indexer.papers import CONTENT_KINDS, Block, Paper, Passage, Sentence, Span
 from indexer.plaintext import plain_text
+from indexer.rows import row_spans
 from indexer.sentences import split_sentences
 from indexer.tokens import count_tokens
 
@@ -26,8 +26,6 @@ CHUNKER_VERSION = 3
 Count = Callable[[Sequence[str]], list[int]]
 """Texts -> the number of the embedder's tokens in each, special tokens included."""
 
-_ROW = re.compile(r"[^\r\n]+")
-_HTML_ROW = re.compile(r"<tr\b", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _ABSTRACT = re.compile(r"abstract|summary", re.IGNORECASE)
 _NAMES_AUTHORS = re.compile(r"\[[^\[\]]*[^\W\d_]{2}[^\[\]]*\]\(#")
@@ -95,7 +93,9 @@ def sentence_texts(paper: Paper, passages: Sequence[Passage]) -> dict[str, list[
 
 def split_block(text: str, block: Block) -> list[Span]:
     """The block's sentences; a table's rows. What they are numbered by, whatever the passages' size."""
-    return _row_spans(text, block) if block.kind == "table" else split_sentences(text, block.start, block.end)
+    if block.kind == "table":
+        return row_spans(text, Span(block.start, block.end))
+    return split_sentences(text, block.start, block.end)
 
 
 def left_out(paper: Paper, passages: Sequence[Passage]) -> dict[str, int]:
@@ -257,13 +257,20 @@ class _Sizer:
 def _draft_run(run: Sequence[Block], sizer: _Sizer, target: int) -> Iterator[_Draft]:
     """Drafts of one run of blocks: paragraphs whole or in even parts, tables by row, captions on their own."""
     lead: list[_Unit] = []
-    for block, following in [*pairwise(run), (run[-1], None)]:
+    above = {
+        at
+        for block in run
+        if block.kind == "table" and block.caption is not None and block.caption.end <= block.start
+        for at in (block.caption.start, block.caption.end)
+    }
+    """Where captions start and end that stand above their tables."""
+    for block in run:
         if block.kind == "table":
             yield from _draft_table(block, lead, sizer, target)
             lead = []
-            continue
-        if following is not None and following.kind == "table" and following.caption == Span(block.start, block.end):
-            lead = sizer.units(block, most=sizer.limit // 2)  # the table's first passage begins with its caption
+        elif block.kind == "table_caption" and (block.start in above or block.end in above):
+            # the table's first passage begins with its caption
+            lead = [*lead, *sizer.units(block, most=sizer.limit // 2)]
         else:
             yield from _even_parts(_Draft(tuple(sizer.units(block, most=sizer.limit)), block), target)
 
@@ -278,20 +285,6 @@ def _draft_table(block: Block, lead: Sequence[_Unit], sizer: _Sizer, target: int
     units = [*lead, *sizer.units(block, most=sizer.limit - room)]
     for n, draft in enumerate(_even_parts(_Draft(tuple(units), block), max(target, room))):
         yield replace(draft, context=context if n else "")  # the first piece holds both in its own words
-
-
-def _row_spans(text: str, block: Block) -> list[Span]:
-    """A table's rows: its lines, or what stands from one `<tr` to the next. The rule under the header joins it."""
-    starts = [match.start() for match in _HTML_ROW.finditer(text, block.start, block.end)]
-    if starts:
-        cuts = [block.start, *starts[1:], block.end]
-    else:
-        cuts = [match.start() for match in _ROW.finditer(text, block.start, block.end)]
-        if len(cuts) > 1 and not re.search(r"\w", text[cuts[1] : cuts[2] if len(cuts) > 2 else block.end]):
-            del cuts[1]
-        cuts = [*cuts, block.end]
-    spans = [Span(start, start + len(text[start:end].rstrip())) for start, end in pairwise(cuts)]
-    return [span for span in spans if span.end > span.start]
 
 
 def _clip(context: str, room: int, sizer: _Sizer) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 
 from indexer.markdown.blocks import RawBlock, read_blocks
 from indexer.markdown.captions import caption_kind, follows_table, titled_caption
@@ -36,7 +34,8 @@ from indexer.markdown.sections import (
     clean_title,
     typed_heading,
 )
-from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper, Span
+from indexer.markdown.tables import link_tables
+from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper
 from indexer.syntax import HTML_TAG, trim
 
 _INK = re.compile(r"[^\r\n\s]")
@@ -45,7 +44,6 @@ _COMMENTS = (("<!--", "-->"), ("{##", "##}"), ("{%", "%}"), ("{{", "}}"))
 _LETTERS = re.compile(r"\w{2}")
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 """The byte order mark and characters without width."""
-_LINE = re.compile(r"[^\r\n]*")
 _LINK_DEFINITION = re.compile(
     r"[ \t]*\[(?P<label>[^\[\]\r\n]{1,200})\]:[ \t]*"
     r"(?:<[^<>\s]+>|(?:https?|ftp|mailto|doi|pmid|pmcid|pmc|arxiv|isbn|url|wikidata|raw|clinicaltrials):\S+"
@@ -56,10 +54,6 @@ _LINK_DEFINITION = re.compile(
 """`[label]: target "title"`, the target a URL, a citation key, a path or an anchor: with words there, it is a footnote
 or an entry of a list."""
 _NUMBER_LABEL = re.compile(r"\d{1,4}")
-_HTML_PARTS = {
-    name: (re.compile(rf"<{name}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE))
-    for name in ("caption", "thead", "tr")
-}
 
 
 def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
@@ -67,7 +61,7 @@ def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
     reader = _Reader(text)
     reader.read()
     metadata = reader.metadata
-    blocks = _link_tables(text, reader.blocks)
+    blocks = link_tables(text, reader.blocks)
     sections = settle_roles(text, reader.tree.sections, blocks)
     references, markers = read_references(text, sections, blocks)
     notices = metadata.notices
@@ -244,42 +238,3 @@ def _without_comments(source: str) -> str:
             at = end + len(closing)
         source = " ".join([*pieces, source[at:]])
     return source
-
-
-def _link_tables(text: str, blocks: Sequence[Block]) -> list[Block]:
-    """The blocks, each table with its caption and header row."""
-    linked: list[Block] = []
-    for n, block in enumerate(blocks):
-        if block.kind != "table":
-            linked.append(block)
-            continue
-        before = blocks[n - 1] if n else None
-        after = blocks[n + 1] if n + 1 < len(blocks) else None
-        after_next = blocks[n + 2] if n + 2 < len(blocks) else None
-        caption: Span | None = None
-        if part := _html_part(text, block, "caption"):
-            _, inner, inner_end, _ = part
-            caption = trim(text, inner, inner_end)
-        elif before is not None and before.kind == "table_caption":
-            caption = Span(before.start, before.end)
-        elif after is not None and after.kind == "table_caption" and (after_next is None or after_next.kind != "table"):
-            caption = Span(after.start, after.end)
-        linked.append(replace(block, caption=caption, header=_header(text, block)))
-    return linked
-
-
-def _html_part(text: str, block: Block, name: str) -> tuple[int, int, int, int] | None:
-    """Where the first element of this name starts, where its inside starts and ends, and where it ends."""
-    opens, closes = _HTML_PARTS[name]
-    opening = opens.search(text, block.start, block.end)
-    closing = closes.search(text, opening.end(), block.end) if opening else None
-    return (opening.start(), opening.end(), closing.start(), closing.end()) if opening and closing else None
-
-
-def _header(text: str, block: Block) -> Span | None:
-    """The table's header row: what stands above the rule, or the first row of an HTML table."""
-    if text[block.start] == "<":
-        row = _html_part(text, block, "thead") or _html_part(text, block, "tr")
-        return Span(row[0], row[3]) if row else None
-    line = _LINE.match(text, block.start, block.end)
-    return trim(text, line.start(), line.end()) if line else None

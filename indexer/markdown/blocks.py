@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, lheading
 from markdown_it.token import Token
 
+from indexer.markdown.tables import drawn_table
 from indexer.papers import BlockKind
 from indexer.syntax import trim
 
@@ -64,6 +65,7 @@ def _tokens(text: str) -> list[Token]:
         return False
 
     parser.block.ruler.at("lheading", underlined)
+    parser.block.ruler.before("table", "drawn_table", drawn_table, {"alt": ["paragraph"]})
     return parser.parse(text)
 
 
@@ -96,6 +98,7 @@ _KINDS: dict[str, BlockKind] = {
     "html_block": "markup",
     "hr": "markup",
     "table_open": "table",
+    "drawn_table": "table",
     "blockquote_open": "quote",
     "bullet_list_open": "list_item",
     "ordered_list_open": "list_item",
