@@ -13,7 +13,7 @@ import yaml
 from yaml.nodes import Node
 
 from indexer.papers import Notice
-from indexer.syntax import unescape
+from indexer.syntax import HTML_TAG, unescape
 
 _FRONT_MATTER = re.compile(
     r"\ufeff?---[ \t]*(?:\r\n|\r|\n)(.*?)(?:\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=\r|\n|\Z)", re.DOTALL
@@ -104,6 +104,9 @@ class Metadata:
 _NOTHING = ("~", "null", "Null", "NULL")
 _UNKNOWN = ("nan", "none", "unknown")
 _AUTHOR_END = re.compile(r",\s+(?!(?:Jr|Sr|II|III|IV)\b)|\s+and\s+")
+_AND = re.compile(r"\s+and\s+")
+_WIKI_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
+"""`[[Mara Quill]]`, `[[people/quill|Mara Quill]]`."""
 _FAMILY_FIRST = re.compile(r"(?![^a-z]+,)[\w’'-]+,\s+(?!.*\sand\s)[^,;]+")
 """One word before the only comma: `Jamieson, Amanda M`; not `WHO, Red Cross`."""
 
@@ -173,7 +176,7 @@ def _yaml_authors(value: object) -> tuple[str, ...]:
             names.append(str(each.get("name") or f"{given} {family}").strip())
         else:
             names.append(str(each).strip())
-    return tuple(name for name in names if name)
+    return tuple(_WIKI_LINK.sub(r"\1", name) for name in names if name)
 
 
 def _yaml_notices(known: Mapping[str, object]) -> tuple[Notice, ...]:
@@ -191,11 +194,16 @@ def says_retracted(title: str) -> bool:
 
 
 def split_authors(value: str) -> tuple[str, ...]:
-    """`A B, C D`, `A B and C D`, `B, A; D, C` or, of one author, `B, A`."""
+    """`A B, C D`, `A B and C D`, `B, A; D, C`, `B, A and D, C` or, of one author, `B, A`."""
     if value.lower() in _UNKNOWN:
         return ()
-    by_semicolons = ";" in value or _FAMILY_FIRST.fullmatch(value)
-    parts = value.split(";") if by_semicolons else _AUTHOR_END.split(value)
+    by_and = _AND.split(_WIKI_LINK.sub(r"\1", value))
+    if len(by_and) > 1 and all(_FAMILY_FIRST.fullmatch(part) for part in by_and):
+        parts = by_and
+    elif ";" in value or _FAMILY_FIRST.fullmatch(value):
+        parts = value.split(";")
+    else:
+        parts = _AUTHOR_END.split(value)
     return tuple(name for part in parts if (name := " ".join(part.strip("*_ ").split())))
 
 
@@ -205,11 +213,17 @@ def is_header(source: str) -> bool:
 
 
 def _is_header_line(line: str) -> bool:
+    line = _untagged(line)
     if labelled := _LABELLED.fullmatch(line):
         return _fits(labelled[1].lower(), labelled[2].strip())
     if _RECORD.fullmatch(line):
         return any(_RECORD_PART.fullmatch(part.strip()) for part in line.split("·"))
     return bool(_URL.fullmatch(line.strip()))
+
+
+def _untagged(line: str) -> str:
+    """A line of HTML without its tags."""
+    return HTML_TAG.sub("", line) if line.startswith("<") else line
 
 
 def _fits(label: str, value: str) -> bool:
@@ -244,7 +258,7 @@ def _are_names(value: str) -> bool:
 
 def read_header(source: str, metadata: Metadata) -> None:
     """Take over what a header block says."""
-    for line in re.split(r"[\r\n]+", source):
+    for line in map(_untagged, re.split(r"[\r\n]+", source)):
         labelled = _LABELLED.fullmatch(line)
         if labelled:
             _read_labelled(labelled[1].lower(), labelled[2].strip(), metadata)
