@@ -181,10 +181,10 @@ class _Reader:
         if self._in_header and block.kind in ("paragraph", "markup") and is_header(source):
             read_header(source, self.metadata)
             return "metadata"
+        if block.kind in ("paragraph", "markup") and is_unread(source):
+            return "markup"
         if block.kind == "markup" or is_template(source):
             return markup_kind(source)
-        if block.kind == "paragraph" and is_unread(source):
-            return "markup"
         if block.kind != "paragraph":
             return block.kind
         if after is None and is_footer(source):

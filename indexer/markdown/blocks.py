@@ -13,6 +13,7 @@ from markdown_it.token import Token
 
 from indexer.markdown.mend import RawBlock, mend
 from indexer.markdown.tables import drawn_table
+from indexer.markdown.unread import DIV_FENCE
 from indexer.papers import BlockKind
 from indexer.syntax import trim
 
@@ -87,16 +88,13 @@ def _closed_fence() -> _Rule:
     return closed_fence
 
 
-_DIV_FENCE = re.compile(r":{3,}[ \t]*(?:\{[^{}]*\}|[\w-]+)?[ \t]*:*[ \t]*")
-
-
 def _div_fence(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """A line that opens or closes a division in pandoc's manner, `::: {.note}`, is no part of its text."""
     at = state.bMarks[first] + state.tShift[first]
     if (
         state.level
         or not state.src.startswith(":::", at)
-        or not _DIV_FENCE.fullmatch(state.src, at, state.eMarks[first])
+        or not DIV_FENCE.fullmatch(state.src, at, state.eMarks[first])
     ):
         return False
     if not silent:

@@ -53,7 +53,9 @@ def caption_kind(source: str) -> CaptionKind | None:
 
 def is_image_without_words(source: str) -> bool:
     """Whether there is nothing to read in a paragraph but the names of images' files."""
-    return not re.search(r"\w", _IMAGE.sub(lambda image: image["words"] or "", source)) if "![" in source else False
+    return "![" in source and not re.search(
+        r"\w", _ANCHOR.sub("", _IMAGE.sub(lambda each: each["words"] or "", source))
+    )
 
 
 def captions_table(source: str) -> bool:

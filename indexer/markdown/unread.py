@@ -25,6 +25,8 @@ _LETTERS = re.compile(r"\w{2}")
 _WORD = re.compile(r"\w")
 _PLACEHOLDER = re.compile(r"\[MISSING_PAGE\w{0,20}(?::\d{1,6})?\]|\^[A-Za-z0-9-]{1,60}")
 """`[MISSING_PAGE_EMPTY:3]`, where a converter failed; `^table-1`, by which a notebook names the block above."""
+DIV_FENCE = re.compile(r":{3,}[ \t]*(?:\{[^{}]*\}|[\w-]+)?[ \t]*:*[ \t]*")
+"""`::: {.note}`, which opens or closes a division in pandoc's manner."""
 _LINK_DEFINITION = re.compile(
     r"[ \t]*\[(?P<label>[^\[\]\r\n]{1,200})\]:[ \t]*"
     r"(?:<[^<>\s]+>|(?:https?|ftp|mailto|doi|pmid|pmcid|pmc|arxiv|isbn|url|wikidata|raw|clinicaltrials):\S+"
@@ -43,8 +45,10 @@ def is_template(source: str) -> bool:
 
 
 def is_unread(source: str) -> bool:
-    """Whether a paragraph has no words: marks alone, a placeholder, images of which nothing is said."""
-    return not _WORD.search(source) or bool(_PLACEHOLDER.fullmatch(source)) or is_image_without_words(source)
+    """Whether there are no words in a block: marks alone, a placeholder, images of which nothing is said."""
+    if not _WORD.search(source) or _PLACEHOLDER.fullmatch(source) or DIV_FENCE.fullmatch(source):
+        return True
+    return is_image_without_words(source)
 
 
 def markup_kind(source: str) -> BlockKind:
