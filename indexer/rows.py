@@ -24,6 +24,7 @@ _LATEX_ROW = re.compile(r"\\\\(?:\s*\\hline)*\s*")
 _LATEX_HEADER = re.compile(
     r"\\begin\{(?:tabular[xy*]?|longtable)\}(?:\{[^{}\r\n]*\}|\[[^\[\]\r\n]*\])*(?:\s*\\hline)*\s*"
 )
+_LATEX_CAPTION = re.compile(r"\\caption\*?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 _HTML_PARTS = {
     name: (re.compile(rf"<{name}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE))
     for name in ("caption", "thead", "tr")
@@ -43,8 +44,11 @@ def header_row(text: str, table: Span) -> Span | None:
     return trim(text, line.start(), line.end()) if line else None
 
 
-def html_caption(text: str, table: Span) -> Span | None:
-    """What stands in the `<caption>` of an HTML table."""
+def inner_caption(text: str, table: Span) -> Span | None:
+    """What stands in the `<caption>` of an HTML table, or the `\\caption{...}` of one in LaTeX."""
+    if text.startswith("\\begin{", table.start):
+        latex = _LATEX_CAPTION.search(text, table.start, table.end)
+        return trim(text, *latex.span(1)) if latex else None
     part = _html_part(text, table, "caption")
     return trim(text, part[1], part[2]) if part else None
 

@@ -34,7 +34,7 @@ from indexer.markdown.sections import (
     atx_heading,
     bold_heading,
     clean_title,
-    is_known,
+    is_opening,
     role_of,
     typed_heading,
     unspaced_heading,
@@ -223,8 +223,8 @@ def _with_title_level(text: str, raw: list[RawBlock]) -> list[RawBlock]:
     if not headings or any(raw[n].heading_level == 1 for n in headings):
         return raw
     first, *later = [atx_heading(text[raw[n].start : raw[n].end], raw[n].heading_level) for n in headings]
-    beside = any(each.level == first.level and is_known(each) for each in later)
-    if not beside or is_known(first) or first.number or role_of(first.title) != "body" or titled_caption(first.title):
+    beside = any(each.level == first.level and is_opening(each) for each in later)
+    if not beside or is_opening(first) or first.number or role_of(first.title) != "body" or titled_caption(first.title):
         return raw
     above = raw[: headings[0]]
     if any(block.kind != "markup" and not is_unread(text[block.start : block.end]) for block in above):

@@ -17,9 +17,20 @@ _MAX_MERGED_BLOCKS = 400
 _TABLE_OPEN = re.compile(r"(?:<(?:html|body|div|center|figure|p|section)\b[^<>]*>\s*){0,4}<table\b", re.IGNORECASE)
 _TABLE_CLOSE = re.compile(r"</table\s*>", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\\begin\{(\w{1,20}\*?)\}")
-_TABLE_ENVIRONMENTS = frozenset(
-    """table table* tabular tabular* tabularx longtable sidewaystable sidewaystable* wraptable threeparttable""".split()
-)
+_ENVIRONMENTS: dict[str, BlockKind] = {
+    **dict.fromkeys(
+        ("table", "tabular", "tabularx", "longtable", "sidewaystable", "wraptable", "threeparttable"), "table"
+    ),
+    **dict.fromkeys(("figure", "wrapfigure", "subfigure"), "figure_caption"),
+    **dict.fromkeys(("itemize", "enumerate", "description"), "list_item"),
+    **dict.fromkeys(
+        ("abstract", "center", "corollary", "definition", "lemma", "proof", "proposition", "quotation", "quote")
+        + ("remark", "theorem"),
+        "paragraph",
+    ),
+    **dict.fromkeys(("verbatim", "lstlisting", "algorithm", "algorithmic"), "code"),
+}
+"""Of LaTeX; any other is an equation."""
 _LOOP = re.compile(r"\{%-?\s*for\b")
 _LOOP_END = re.compile(r"\{%-?\s*endfor\b[^{}]*%\}")
 _DOUBLE_DOLLAR = re.compile(r"\$\$")
@@ -85,8 +96,7 @@ def _opened(text: str, block: RawBlock) -> tuple[BlockKind | None, re.Pattern[st
     if text.startswith(("\\[", "\\\\["), start):
         return "equation", _BRACKET_CLOSE
     if text.startswith("\\begin{", start) and (match := _ENVIRONMENT.match(text, start, end)):
-        kind: BlockKind = "table" if match[1] in _TABLE_ENVIRONMENTS else "equation"
-        return kind, re.compile(re.escape(f"\\end{{{match[1]}}}"))
+        return _ENVIRONMENTS.get(match[1].rstrip("*"), "equation"), re.compile(re.escape(f"\\end{{{match[1]}}}"))
     if text.startswith("<", start) and _TABLE_OPEN.match(text, start, end):
         return "table", _TABLE_CLOSE
     for opening, closing in _COMMENT_CLOSES.items():

@@ -33,6 +33,8 @@ _SECTION_WORDS = frozenset(
     .split("|")
 )
 
+_OPENING_WORDS = frozenset({"abstract", "summary", "introduction", "background"})
+
 _WORDS = re.compile(r"[a-z']+")
 _REFERENCES = re.compile(
     r"(?:list of )?(?:references?|bibliography|literature|cited literature|works cited)(?: list)?"
@@ -112,9 +114,9 @@ def unspaced_heading(source: str) -> Heading | None:
     return _heading(match[2], len(match[1])) if match else None
 
 
-def is_known(heading: Heading) -> bool:
-    """Whether a heading is one that papers share: `Abstract`, `2. Methods`."""
-    return heading.title[len(heading.number) :].strip(" .)").lower() in _SECTION_WORDS
+def is_opening(heading: Heading) -> bool:
+    """Whether a heading is one that papers begin with, under their title: `Abstract`, `1. Introduction`."""
+    return heading.title[len(heading.number) :].strip(" .)").lower() in _OPENING_WORDS
 
 
 def clean_title(source: str) -> str:

@@ -10,7 +10,7 @@ from markdown_it.rules_block import StateBlock
 
 from indexer.markdown.captions import follows_table, is_label
 from indexer.papers import Block, Span
-from indexer.rows import BORDER, COLUMN_RULE, header_row, html_caption
+from indexer.rows import BORDER, COLUMN_RULE, header_row, inner_caption
 
 _GRID_LINE = re.compile(r"[+|].*[+|]")
 _LONG_RULE = re.compile(r"-{10,}|={10,}")
@@ -117,7 +117,7 @@ def link_tables(text: str, blocks: Sequence[Block]) -> list[Block]:
     for n, block in enumerate(blocks):
         if block.kind == "table":
             place = Span(block.start, block.end)
-            caption = html_caption(text, place) or _caption_beside(text, blocks, n)
+            caption = inner_caption(text, place) or _caption_beside(text, blocks, n)
             block = replace(block, caption=caption, header=header_row(text, place))
         linked.append(block)
     return linked

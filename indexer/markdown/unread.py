@@ -22,7 +22,8 @@ _UNREAD = (
 )
 """Comments, template code, styles and scripts: what opens one, and what closes it."""
 _LETTERS = re.compile(r"\w{2}")
-_WORD = re.compile(r"\w")
+_MARKS = re.compile(rf"[-+=~:_*^|#`.\s{INVISIBLE}]+")
+"""Underlines, rules and fences that are none."""
 _PLACEHOLDER = re.compile(r"\[MISSING_PAGE\w{0,20}(?::\d{1,6})?\]|\^[A-Za-z0-9-]{1,60}")
 """`[MISSING_PAGE_EMPTY:3]`, where a converter failed; `^table-1`, by which a notebook names the block above."""
 DIV_FENCE = re.compile(r":{3,}[ \t]*(?:\{[^{}]*\}|[\w-]+)?[ \t]*:*[ \t]*")
@@ -46,7 +47,7 @@ def is_template(source: str) -> bool:
 
 def is_unread(source: str) -> bool:
     """Whether there are no words in a block: marks alone, a placeholder, images of which nothing is said."""
-    if not _WORD.search(source) or _PLACEHOLDER.fullmatch(source) or DIV_FENCE.fullmatch(source):
+    if _MARKS.fullmatch(source) or _PLACEHOLDER.fullmatch(source) or DIV_FENCE.fullmatch(source):
         return True
     return is_image_without_words(source)
 
