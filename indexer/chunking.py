@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from indexer.config import BuildConfig
 from indexer.papers import CONTENT_KINDS, Block, Paper, Passage, Sentence, Span
@@ -30,6 +31,9 @@ _WORD = re.compile(r"\S+")
 _ABSTRACT = re.compile(r"abstract|summary", re.IGNORECASE)
 _NAMES_AUTHORS = re.compile(r"\[[^\[\]]*[^\W\d_]{2}[^\[\]]*\]\(#")
 """`[Quill et al., 1999](#bib12)`: a marker that is part of what the sentence says."""
+_MAX_HALVED = 16
+"""How many times too long a sentence may be to be halved until it fits: a longer one is cut into many first, as the
+time for each halving is that for the whole of it."""
 _ID_HEX_DIGITS = 16
 """64 bits: two of a paper's passages share an id with a chance below 1e-13 even at a thousand passages."""
 
@@ -240,18 +244,30 @@ class _Sizer:
     def _cut(self, span: Span, size: int, most: int, table: bool) -> list[tuple[Span, int]]:
         if size <= most or span.end - span.start < 2:
             return [(span, size)]
-        middle = (span.start + span.end) // 2
-        words = [word.start() for word in _WORD.finditer(self.paper.text, span.start, span.end)][1:]
-        cut = min(words, key=lambda at: abs(at - middle), default=middle)
-        text = self.paper.text
-        left = Span(span.start, span.start + len(text[span.start : cut].rstrip()))
-        right = Span(cut, span.end)
-        sizes = self.count([self.words(piece.start, piece.end, table=table) for piece in (left, right)])
+        n_parts = 2 if size <= most * _MAX_HALVED else size // (most * _MAX_HALVED // 2)
+        pieces = self._parts(span, n_parts)
+        sizes = self.count([self.words(piece.start, piece.end, table=table) for piece in pieces])
         return [
             part
-            for piece, n in zip((left, right), sizes, strict=True)
+            for piece, n in zip(pieces, sizes, strict=True)
             for part in self._cut(piece, n - self.overhead, most, table)
         ]
+
+    def _parts(self, span: Span, n_parts: int) -> list[Span]:
+        """The span in about `n_parts` even parts, at least two, cut between words where there are any."""
+        text = self.paper.text
+        words = [word.start() for word in _WORD.finditer(text, span.start, span.end)][1:]
+        marks = [span.start + (span.end - span.start) * n // n_parts for n in range(1, n_parts)]
+        cuts = sorted({_nearest(words, mark) for mark in marks}) if words else sorted({*marks} - {span.start})
+        return [
+            Span(start, start + len(text[start:end].rstrip())) for start, end in pairwise([span.start, *cuts, span.end])
+        ]
+
+
+def _nearest(places: Sequence[int], wanted: int) -> int:
+    """The one of rising places that is nearest to the wanted; of two as near, the first."""
+    after = bisect_left(places, wanted)
+    return min(places[max(0, after - 1) : after + 1], key=lambda at: abs(at - wanted))
 
 
 def _draft_run(run: Sequence[Block], sizer: _Sizer, target: int) -> Iterator[_Draft]:

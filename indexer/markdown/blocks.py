@@ -12,7 +12,7 @@ from markdown_it.rules_block import StateBlock, fence, lheading
 from markdown_it.token import Token
 
 from indexer.markdown.mend import RawBlock, mend
-from indexer.markdown.tables import drawn_table
+from indexer.markdown.tables import drawn_table, piped_table
 from indexer.markdown.unread import DIV_FENCE
 from indexer.papers import BlockKind
 from indexer.syntax import trim
@@ -39,6 +39,7 @@ def _tokens(text: str) -> list[Token]:
     parser.core.ruler.enableOnly(["normalize", "block"])
     parser.block.ruler.at("lheading", _underlined(bool(_DOUBLE_UNDERLINE.search(text))))
     parser.block.ruler.at("fence", _closed_fence(), {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.block.ruler.at("table", piped_table, {"alt": ["paragraph", "reference"]})
     parser.block.ruler.before("table", "drawn_table", drawn_table, {"alt": ["paragraph"]})
     parser.block.ruler.before("table", "div_fence", _div_fence, {"alt": ["paragraph"]})
     return parser.parse(text)
@@ -133,7 +134,7 @@ _KINDS: dict[str, BlockKind] = {
     "code_block": "code",
     "html_block": "markup",
     "hr": "markup",
-    "table_open": "table",
+    "piped_table": "table",
     "drawn_table": "table",
     "blockquote_open": "quote",
     "bullet_list_open": "list_item",

@@ -17,18 +17,13 @@ _MAX_MERGED_BLOCKS = 400
 _TABLE_OPEN = re.compile(r"(?:<(?:html|body|div|center|figure|p|section)\b[^<>]*>\s*){0,4}<table\b", re.IGNORECASE)
 _TABLE_CLOSE = re.compile(r"</table\s*>", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\\begin\{(\w{1,20}\*?)\}")
+_PROSE = "abstract center corollary definition lemma proof proposition quotation quote remark theorem"
 _ENVIRONMENTS: dict[str, BlockKind] = {
-    **dict.fromkeys(
-        ("table", "tabular", "tabularx", "longtable", "sidewaystable", "wraptable", "threeparttable"), "table"
-    ),
-    **dict.fromkeys(("figure", "wrapfigure", "subfigure"), "figure_caption"),
-    **dict.fromkeys(("itemize", "enumerate", "description"), "list_item"),
-    **dict.fromkeys(
-        ("abstract", "center", "corollary", "definition", "lemma", "proof", "proposition", "quotation", "quote")
-        + ("remark", "theorem"),
-        "paragraph",
-    ),
-    **dict.fromkeys(("verbatim", "lstlisting", "algorithm", "algorithmic"), "code"),
+    **dict.fromkeys("table tabular tabularx longtable sidewaystable wraptable threeparttable".split(), "table"),
+    **dict.fromkeys("figure wrapfigure subfigure".split(), "figure_caption"),
+    **dict.fromkeys("itemize enumerate description".split(), "list_item"),
+    **dict.fromkeys("verbatim lstlisting algorithm algorithmic".split(), "code"),
+    **dict.fromkeys(_PROSE.split(), "paragraph"),
 }
 """Of LaTeX; any other is an equation."""
 _LOOP = re.compile(r"\{%-?\s*for\b")
@@ -60,17 +55,22 @@ class RawBlock:
     """The only item of an ordered list: perhaps a heading that was typed as `1. Introduction`."""
 
 
+_Clear = dict[re.Pattern[str], int]
+"""By what would close a block, the first block that has not been searched for it in vain."""
+
+
 def mend(text: str, blocks: Sequence[RawBlock]) -> list[RawBlock]:
     """The blocks in order, each what its writer meant by it; every character of them stands in exactly one."""
     pieces = [piece for block in blocks for piece in _without_headings(text, block)]
     mended: list[RawBlock] = []
     n = 0
     in_note = False
+    clear: _Clear = {}
     while n < len(pieces):
         block = pieces[n]
         n += 1
         kind, closing = _opened(text, block)
-        found = _closed_at(text, pieces, n - 1, closing) if kind is not None and closing is not None else None
+        found = _closed_at(text, pieces, n - 1, closing, clear) if kind is not None and closing is not None else None
         if kind is not None and found is not None:
             last, end = found
             mended.append(RawBlock(kind, block.start, end))
@@ -107,13 +107,17 @@ def _opened(text: str, block: RawBlock) -> tuple[BlockKind | None, re.Pattern[st
     return None, None
 
 
-def _closed_at(text: str, blocks: Sequence[RawBlock], n: int, closing: re.Pattern[str]) -> tuple[int, int] | None:
+def _closed_at(
+    text: str, blocks: Sequence[RawBlock], n: int, closing: re.Pattern[str], clear: _Clear
+) -> tuple[int, int] | None:
     """The block in which what block `n` opened is closed, and where it ends there: with the line, or with the block
     where only tags follow.
     """
-    for later in range(n, min(len(blocks), n + _MAX_MERGED_BLOCKS)):
+    last = min(len(blocks), n + _MAX_MERGED_BLOCKS)
+    for later in (n, *range(max(n + 1, clear.get(closing, 0)), last)):
         block = blocks[later]
         if later > n and block.heading_level:
+            clear[closing] = later
             return None
         match = closing.search(text, block.start + (2 if later == n else 0), block.end)
         if match is not None:
@@ -121,6 +125,7 @@ def _closed_at(text: str, blocks: Sequence[RawBlock], n: int, closing: re.Patter
             if line_end is None or _ONLY_TAGS.match(text, line_end.end(), block.end):
                 return later, block.end
             return later, match.end() + len(text[match.end() : line_end.start()].rstrip())
+    clear[closing] = max(last, clear.get(closing, 0))
     return None
 
 

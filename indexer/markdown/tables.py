@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import StateBlock, table
 
 from indexer.markdown.captions import follows_table, is_label
 from indexer.papers import Block, Span
@@ -33,6 +33,28 @@ def drawn_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     if not silent:
         state.push("drawn_table", "", 0).map = [first, end]
         state.line = end
+    return True
+
+
+def piped_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """markdown-it's rule for tables with pipes, as far as where they end.
+
+    Its own makes tokens for each cell, and those that short rows lack: many times the text.
+    """
+    if not table(state, first, last, True):
+        return False
+    if silent:
+        return True
+    others = state.md.block.ruler.getRules("blockquote")
+    around, state.parentType = state.parentType, "table"
+    end = first + 2
+    while end < last and state.sCount[end] >= state.blkIndent and not state.is_code_block(end):
+        if state.isEmpty(end) or any(rule(state, end, last, True) for rule in others):
+            break
+        end += 1
+    state.parentType = around
+    state.push("piped_table", "", 0).map = [first, end]
+    state.line = end
     return True
 
 
