@@ -35,7 +35,6 @@ from indexer.markdown.sections import (
     bold_heading,
     clean_title,
     is_opening,
-    role_of,
     typed_heading,
     unspaced_heading,
 )
@@ -45,6 +44,8 @@ from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper
 from indexer.syntax import trim
 
 _INK = re.compile(r"[^\r\n\s]")
+_MIN_TITLE_WORDS = 3
+"""`Open access`, `Authors` and `Review article` stand over papers too, and are no titles."""
 _TAGS = re.compile(r"#[A-Za-z][\w/-]{0,60}(?:[ \t]+#[A-Za-z][\w/-]{0,60})+")
 """`#bone #diabetes/type2`: a notebook's keywords."""
 
@@ -183,9 +184,11 @@ class _Reader:
             return "metadata"
         if block.kind in ("paragraph", "markup") and is_unread(source):
             return "markup"
-        if block.kind == "markup" or is_template(source):
-            return markup_kind(source)
-        if block.kind != "paragraph":
+        if block.kind == "markup" or (block.kind not in ("equation", "code") and is_template(source)):
+            kind = markup_kind(source)
+            if kind != "paragraph":
+                return kind
+        if block.kind not in ("paragraph", "markup"):
             return block.kind
         if after is None and is_footer(source):
             read_header(source, self.metadata)
@@ -224,7 +227,7 @@ def _with_title_level(text: str, raw: list[RawBlock]) -> list[RawBlock]:
         return raw
     first, *later = [atx_heading(text[raw[n].start : raw[n].end], raw[n].heading_level) for n in headings]
     beside = any(each.level == first.level and is_opening(each) for each in later)
-    if not beside or is_opening(first) or first.number or role_of(first.title) != "body" or titled_caption(first.title):
+    if not beside or first.number or len(first.title.split()) < _MIN_TITLE_WORDS or titled_caption(first.title):
         return raw
     above = raw[: headings[0]]
     if any(block.kind != "markup" and not is_unread(text[block.start : block.end]) for block in above):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from indexer.syntax import HTML_TAG
+
 _TABLE = r"(?:table|tab\.)"
 _FIGURE = r"(?:fig(?:ure|s)?\.?|scheme|plate|video|movie|box|chart|graphical abstract)"
 _OPENING = r"(?:(?:supplementary|supplemental|suppl?\.|extended data|supporting|additional|appendix|online) )?"
@@ -38,6 +40,8 @@ _BARE_TITLE = re.compile(
 )
 """`Table 1 Means by group`; not `Table 4 shows the rest`."""
 
+_BOLD_TAG = re.compile(r"</?(?:b|strong)\s*>", re.IGNORECASE)
+
 CaptionKind = Literal["table_caption", "figure_caption"]
 
 
@@ -45,6 +49,8 @@ def caption_kind(source: str) -> CaptionKind | None:
     """Whether a paragraph is a caption, and of what; images and anchors may stand before its words."""
     start, has_image = _words_start(source)
     head = source[start : start + 80]
+    if head.startswith("<"):
+        head = HTML_TAG.sub("", _BOLD_TAG.sub("**", head))
     match = _BOLD.match(head) or _PLAIN.match(head)
     if match:
         return "table_caption" if match["table"] else "figure_caption"

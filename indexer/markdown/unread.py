@@ -55,7 +55,7 @@ def is_unread(source: str) -> bool:
 def markup_kind(source: str) -> BlockKind:
     """HTML, comments, rules and template code: content where that is not all, nor most, of a block."""
     words = HTML_TAG.sub(" ", _without_unread(source))
-    if not _LETTERS.search(words) or (is_template(source) and len(words) * 2 < len(source)):
+    if not _LETTERS.search(words) or ("{%" in source and len(words) * 2 < len(source)):
         return "markup"
     return "figure_caption" if source.startswith("<figure") else "paragraph"
 
