@@ -21,7 +21,7 @@ from indexer.rows import row_spans
 from indexer.sentences import split_sentences
 from indexer.tokens import count_tokens
 
-CHUNKER_VERSION = 3
+CHUNKER_VERSION = 4
 """Raised whenever the same paper would give other passages: an index made by another version is not mixed with it."""
 
 Count = Callable[[Sequence[str]], list[int]]

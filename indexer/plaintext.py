@@ -20,7 +20,7 @@ _STRAY_MARK = re.compile(r"(?<!\w)[*_]+|[*_]+(?!\w)|`+")
 """Emphasis over a line's end; not the star of `HLA-B*27`."""
 _POWER = re.compile(r"(?<=\d)\^(?=\d{1,3}\^)")
 _SCRIPT = re.compile(r"\^([^\s^]{1,20})\^|~([^\s~]{1,20})~")
-_LINE_PREFIX = re.compile(r"^[ \t]*(?:>[ \t]*|[-+*][ \t]+|#{1,6}[ \t]+)+", re.MULTILINE)
+_LINE_PREFIX = re.compile(r"(?:^|(?<=\r))[ \t]*(?:>[ \t]*|[-+*][ \t]+|#{1,6}[ \t]+)+", re.MULTILINE)
 _LINE = re.compile(r"[^\r\n]+")
 _INK = re.compile(r"[^\s|:-]")
 _CELL = re.compile(r"[ \t]*\|[ \t]*")

@@ -25,7 +25,7 @@ _NOTE = re.compile(
     r"(?:^|(?<=[\r\n]))[ \t]*(?:[-*+][ \t]+)?\[\^(?P<label>[^\[\]\s]{1,60})\]:[ \t]*(?P<note>[^\s][^\r\n]*)"
 )
 """A footnote's label and first line: `[^1]: Tern O. Bone Rep. 2001.`"""
-_NUMBERED_LINE = re.compile(r"^[ \t]*(\[\^?)?(\d{1,4})(?:\]:?|[.)])[ \t]+", re.MULTILINE)
+_NUMBERED_LINE = re.compile(r"(?:^|(?<=\r))[ \t]*(\[\^?)?(\d{1,4})(?:\]:?|[.)])[ \t]+", re.MULTILINE)
 _PMID_LABELLED = re.compile(r"\bPMID:?\s*(\d{1,8})\b", re.IGNORECASE)
 _PMID_LAST = re.compile(r"(?:^|\s)(\d{7,8})\.?$")
 """PubMed ids of the last decades have seven or eight digits; no page, year or volume has."""
