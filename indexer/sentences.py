@@ -56,7 +56,8 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[S
         for first, last in _boundaries(portion)
     )
     for first, last in bounds:
-        if spans and (closing := _CLOSING.match(piece, first)) and closing.end() <= last and closing.end() > first:
+        closing = _CLOSING.match(piece, first, last + 1) if spans else None
+        if closing and first < closing.end() <= last:
             spans[-1] = Span(spans[-1].start, closing.end())
             first = closing.end()
         trimmed = trim(piece, first, last)

@@ -40,6 +40,7 @@ _BARE_TITLE = re.compile(
 )
 """`Table 1 Means by group`; not `Table 4 shows the rest`."""
 
+_BLANKS = re.compile(r"\s*")
 _BOLD_TAG = re.compile(r"</?(?:b|strong)\s*>", re.IGNORECASE)
 
 CaptionKind = Literal["table_caption", "figure_caption"]
@@ -80,8 +81,8 @@ def _words_start(source: str) -> tuple[int, bool]:
             match = _ANCHOR.match(source, start)
         if match is None:
             return start, has_image
-        start = match.end()
-        start += len(source) - start - len(source[start:].lstrip())
+        behind = _BLANKS.match(source, match.end())
+        start = behind.end() if behind else match.end()
 
 
 def follows_table(source: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -59,7 +60,8 @@ def read_references(
             each.take(text, block)
         each.number_lazy_ones()
         since = max(after, sections[sections[section].parent].start)
-        by_place = each.number_by_place([n for at, n in numbers if since <= at < start])
+        between = slice(bisect_left(numbers, (since, 0)), bisect_left(numbers, (start, 0)))
+        by_place = each.number_by_place([n for _, n in numbers[between]])
         entries: dict[str, int] = {}
         for n, entry in enumerate(each.entries, start=len(references)):
             if entry.key:
