@@ -26,7 +26,7 @@ _CAPTION = re.compile(
     r"(?:S|A|ED)?\d{1,3}[a-h]?(?P<behind>\W*$|\s*[.:|–—].*|\s+\S.*)",
     re.IGNORECASE,
 )
-"""`Table 1.`, `FIGURE 2`, `Extended Data Fig. 1 | Loss`, `Table S1 Means`; a title as `Table 4 shows the rest` is none."""
+"""`Table 1.`, `FIGURE 2`, `Extended Data Fig. 1 | Loss`, `Table S1 Means`."""
 
 
 def count(texts: Sequence[str]) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from indexer.papers import Block, Marker, Reference
 
-_CITED_KEYS = re.compile(r"\[[^\[\]]{0,400}@[^\[\]]{1,1000}\]|(?<![\w@\[./])@[\w:][^\s;,\[\]()]*")
+_CITED_KEYS = re.compile(r"\[[^\[\]@]{0,400}@[^\[\]]{1,1000}\]|(?<![\w@\[./])@[\w:][^\s;,\[\]()]*")
 _KEY = re.compile(r"(?<![\w@./])@([\w][^\s;,\[\]]*)")
 _TYPED_KEY = re.compile(r"(?:doi|pmid|pmcid|pmc|arxiv|isbn|url|https?|tag|wikidata|raw|clinicaltrials):", re.IGNORECASE)
 _OWN_KEY = re.compile(r"(?:fig|figure|tbl|tab|table|eq|sec|lst|alg|thm|app)[:-]", re.IGNORECASE)

@@ -312,15 +312,13 @@ def _parenthesised(text: str, block: Block) -> _Found:
 
 
 def _resolve(numbers: str, entries: dict[str, int]) -> tuple[int, ...]:
-    """The entries that `12, 13-15` names; none at all when one end of a part is in no list."""
+    """The entries that `12, 13-15` names; none at all when one end of a part is in no list, or too far off."""
     found: list[int] = []
     for match in _PART.finditer(numbers):
         first, last = int(match[1]), int(match[2] or match[1])
-        if str(first) not in entries or str(last) not in entries or last < first:
+        if str(first) not in entries or str(last) not in entries or not 0 <= last - first <= _MAX_RANGE:
             return ()
-        found.extend(
-            entries[key] for n in range(first, min(last, first + len(entries)) + 1) if (key := str(n)) in entries
-        )
+        found.extend(entries[key] for n in range(first, last + 1) if (key := str(n)) in entries)
     return tuple(dict.fromkeys(found))
 
 
