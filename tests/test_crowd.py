@@ -68,7 +68,7 @@ def test_golden_kinds(path: Path) -> None:
     paper, passages = check(text, path.name)
     assert passages
     for abbreviation in find_abbreviations(paper):
-        assert text[abbreviation.start : abbreviation.end].startswith(abbreviation.short)
+        assert text[abbreviation.short_start : abbreviation.short_end].startswith(abbreviation.short)
     assert all(len(group.names) > 1 for group in find_aliases(paper))
     plain = text.replace("\r\n", "\n")
     for other in (plain, plain.replace("\n", "\r\n"), plain.replace("\n", "\r"), "\ufeff" + text.lstrip("\ufeff")):

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+from indexer.markdown.authors import line_of_authors
 from indexer.markdown.blocks import read_blocks
 from indexer.markdown.captions import caption_kind, captions_table, follows_table, titled_caption
 from indexer.markdown.entities import is_entity_section, read_entities
@@ -46,6 +47,7 @@ from indexer.syntax import trim
 _INK = re.compile(r"[^\r\n\s]")
 _MIN_TITLE_WORDS = 3
 """`Open access`, `Authors` and `Review article` stand over papers too, and are no titles."""
+_MAX_AUTHORS_CHARACTERS = 4000
 _TAGS = re.compile(r"#[A-Za-z][\w/-]{0,60}(?:[ \t]+#[A-Za-z][\w/-]{0,60})+")
 """`#bone #diabetes/type2`: a notebook's keywords."""
 
@@ -182,6 +184,8 @@ class _Reader:
         if self._in_header and block.kind in ("paragraph", "markup") and is_header(source):
             read_header(source, self.metadata)
             return "metadata"
+        if block.kind == "paragraph" and self._names_authors(source):
+            return "metadata"
         if block.kind in ("paragraph", "markup") and is_unread(source):
             return "markup"
         if block.kind == "markup" or (block.kind not in ("equation", "code") and is_template(source)):
@@ -206,6 +210,14 @@ class _Reader:
         if only_defines_links(source, in_references=section.role == "references"):
             return "markup"
         return caption_kind(source) or "paragraph"
+
+    def _names_authors(self, source: str) -> bool:
+        """Whether the line under the title names the authors; take them over."""
+        under_title = self._in_header and bool(self.blocks) and self.blocks[-1].kind == "metadata"
+        if not under_title or not self.metadata.title or self.metadata.authors or len(source) > _MAX_AUTHORS_CHARACTERS:
+            return False
+        self.metadata.authors = line_of_authors(source)
+        return bool(self.metadata.authors)
 
     def _add(self, kind: BlockKind, start: int, end: int) -> None:
         paragraph = 0

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import yaml
 from yaml.nodes import Node
 
+from indexer.markdown.authors import UNKNOWN, split_authors, yaml_authors
 from indexer.papers import Notice
 from indexer.syntax import HTML_TAG, unescape
 
@@ -102,13 +103,6 @@ class Metadata:
 
 
 _NOTHING = ("~", "null", "Null", "NULL")
-_UNKNOWN = ("nan", "none", "unknown")
-_AUTHOR_END = re.compile(r",\s+(?!(?:Jr|Sr|II|III|IV)\b)|\s+and\s+")
-_AND = re.compile(r"\s+and\s+")
-_WIKI_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
-"""`[[Mara Quill]]`, `[[people/quill|Mara Quill]]`."""
-_FAMILY_FIRST = re.compile(r"(?![^a-z]+,)[\w’'-]+,\s+(?!.*\sand\s)[^,;]+")
-"""One word before the only comma: `Jamieson, Amanda M`; not `WHO, Red Cross`."""
 
 
 def front_matter_end(text: str) -> int:
@@ -130,7 +124,7 @@ def read_front_matter(text: str, metadata: Metadata) -> None:
         value = next(found, "")
         return " ".join(value.split()) if isinstance(value, str) and value not in _NOTHING else ""
 
-    metadata.authors = _yaml_authors(known.get("authors", known.get("author")))
+    metadata.authors = yaml_authors(known.get("authors", known.get("author")))
     metadata.add(
         title=text_of("title"),
         paper_id=text_of("paper-id"),
@@ -164,21 +158,6 @@ def _load(source: str) -> object:
         return None
 
 
-def _yaml_authors(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return split_authors(value)
-    if not isinstance(value, list):
-        return ()
-    names: list[str] = []
-    for each in value:
-        if isinstance(each, Mapping):
-            given, family = str(each.get("given", "")), str(each.get("family", ""))
-            names.append(str(each.get("name") or f"{given} {family}").strip())
-        else:
-            names.append(str(each).strip())
-    return tuple(_WIKI_LINK.sub(r"\1", name) for name in names if name)
-
-
 def _yaml_notices(known: Mapping[str, object]) -> tuple[Notice, ...]:
     """`notices: [retracted]`, `retracted: true`."""
     listed = known.get("notices")
@@ -191,20 +170,6 @@ def _yaml_notices(known: Mapping[str, object]) -> tuple[Notice, ...]:
 def says_retracted(title: str) -> bool:
     """Whether a title begins by saying so."""
     return bool(_RETRACTED.match(title))
-
-
-def split_authors(value: str) -> tuple[str, ...]:
-    """`A B, C D`, `A B and C D`, `B, A; D, C`, `B, A and D, C` or, of one author, `B, A`."""
-    if value.lower() in _UNKNOWN:
-        return ()
-    by_and = _AND.split(_WIKI_LINK.sub(r"\1", value))
-    if len(by_and) > 1 and all(_FAMILY_FIRST.fullmatch(part) for part in by_and):
-        parts = by_and
-    elif ";" in value or _FAMILY_FIRST.fullmatch(value):
-        parts = value.split(";")
-    else:
-        parts = _AUTHOR_END.split(value)
-    return tuple(name for part in parts if (name := " ".join(part.strip("*_ ").split())))
 
 
 def is_header(source: str) -> bool:
@@ -253,7 +218,7 @@ def _fits(label: str, value: str) -> bool:
 def _are_names(value: str) -> bool:
     """Whether most words are capitalised, or of a script without capitals, as in no sentence."""
     words = _WORD.findall(value)
-    return sum(not word[0].islower() for word in words) * 2 > len(words) or value.lower() in _UNKNOWN
+    return sum(not word[0].islower() for word in words) * 2 > len(words) or value.lower() in UNKNOWN
 
 
 def read_header(source: str, metadata: Metadata) -> None:
