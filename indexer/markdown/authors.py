@@ -56,7 +56,8 @@ def split_authors(value: str) -> tuple[str, ...]:
     """`A B, C D`, `A B and C D`, `B, A; D, C`, `B, A and D, C` or, of one author, `B, A`."""
     if value.lower() in UNKNOWN:
         return ()
-    by_and = _AND.split(_WIKI_LINK.sub(r"\1", value))
+    value = _WIKI_LINK.sub(r"\1", value)
+    by_and = _AND.split(value)
     if len(by_and) > 1 and all(_FAMILY_FIRST.fullmatch(part) for part in by_and):
         parts = by_and
     elif ";" in value or _FAMILY_FIRST.fullmatch(value):

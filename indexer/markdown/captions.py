@@ -31,7 +31,7 @@ _BESIDE_TABLE = re.compile(rf"(?:\*\*|__)?{_OPENING}{_TABLE}\s+[A-Z]?\d{{1,3}}\s
 """`Table 1 Means by group`: a caption where a table stands beside it."""
 _TITLE = re.compile(
     rf"{_OPENING}(?:(?P<table>{_TABLE})|{_FIGURE}){_NUMBER}"
-    r"(?P<words>(?:\s?[–—-]\s?(?:figure supplement|source data)(?:\s\d{1,2})?)?(?:\s*[.:|–—](?:\s.*)?|\s*))$",
+    r"(?:\s?[–—-]\s?(?:figure supplement|source data)(?:\s\d{1,2})?)?(?P<words>\s*[.:|–—](?:\s.*)?|\s*)$",
     re.IGNORECASE,
 )
 """`Table 1.`, `Figure 2: Loss`, `Video 3 | Cells`, `Box 4`; not `Plate 96 assays`, `Video 3D tracking of cells`."""
