@@ -83,8 +83,7 @@ def row_spans(text: str, table: Span) -> list[Span]:
         cuts = [match.start() for match in _LINE.finditer(text, table.start, table.end)]
         if len(cuts) > 1 and not _INK.search(text, cuts[1], cuts[2] if len(cuts) > 2 else table.end):
             del cuts[1]
-    spans = [Span(start, start + len(text[start:end].rstrip())) for start, end in pairwise([*cuts, table.end])]
-    return [span for span in spans if span.end > span.start]
+    return [row for start, end in pairwise([*cuts, table.end]) if (row := trim(text, start, end))]
 
 
 def _drawn_rows(text: str, table: Span) -> list[int]:

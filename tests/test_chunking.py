@@ -189,6 +189,7 @@ def test_twins_in_one_section_have_different_ids() -> None:
         ("a   b\n--- ---\n1   2\n3   4", ["a   b\n--- ---", "1   2", "3   4"]),
         ("----------\na    b\n---- -----\n1    2\n     x\n\n3    4\n----------",
          ["----------\na    b\n---- -----", "1    2\n     x", "3    4\n----------"]),
+        ("a | b\n--|--\n  1 | 2", ["a | b\n--|--", "1 | 2"]),
         ("<table>\n<tr><th>a</th></tr>\n\n<tr><td>1</td></tr>\n</table>",
          ["<table>\n<tr><th>a</th></tr>", "<tr><td>1</td></tr>\n</table>"]),
         ("\\begin{tabular}{l}\na \\\\ \\hline\n1 \\\\\n2\n\\end{tabular}",

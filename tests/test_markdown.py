@@ -73,7 +73,10 @@ _PIECES = st.sampled_from(
         "κ𝛼β", "\0", "\u2028", "\x0c", "\x85", "\ufeff", "    code", "\t", "_Full body text omitted_", "## References",
         "1. A 10.1/x", "===", "[3]–[5]", "[1]: http://x.org", "[1]: Smith J. 2001", "[^1]: A note", "draft: !!bool x",
         "a: &a [x]", "b: *a", "<Primary endpoints>", "- Smith J. 2001", "2005. A title", "x^2^", "(1) a; (2) b",
-        "### Notes", "\u200b",
+        "### Notes", "\u200b", ":::", "::: {#x}", "%%", "+---+", "| + |", "<h2>a</h2>", "{% for x in y %}",
+        "{% endfor %}", "-- --", "----------", "\\end{x}", "\\begin{table}", "\\end{table}", "<ol><li id=b>", "</li>",
+        "![](x)", "![[x]]", "[^1]", "[@a; @b]", "[@a]: doi:10.1/x",
+        "$^{1}$", "##A b", "A B, C D", '<a href="#b">1</a>', "$$ x $$", "~~~~",
     ]
 )  # fmt: skip
 
