@@ -162,7 +162,7 @@ def _things(paper: Paper) -> list[_Thing]:
     Rows of one kind are for one thing when one's own name is among the other's names, or when they are genes with one
     identifier. That of a disease is often its broader term's, and an alias that two rows share is ambiguous.
     """
-    things: list[_Thing] = []
+    things = _Things()
     for entity in paper.entities:
         names: dict[str, str] = {}
         for name, reason in gate(entity):
@@ -174,14 +174,54 @@ def _things(paper: Paper) -> list[_Thing]:
         identifier = "" if _is_pseudogene(entity) or entity.identifier == "-" else entity.identifier
         new = _Thing(kind, identifier, {_key(entity.name)} & names.keys(), names)
         new.descriptions |= {_key(entity.description)} & names.keys()
-        same = [thing for thing in things if _same(thing, new)]
-        for thing in [*same[1:], new] if same else []:
-            same[0].symbols |= thing.symbols
-            same[0].names |= {key: name for key, name in thing.names.items() if key not in same[0].names}
-            same[0].descriptions |= thing.descriptions
-            same[0].identifier = same[0].identifier or thing.identifier
-        things = [thing for thing in things if thing not in same[1:]] if same else [*things, new]
-    return things
+        things.add(new)
+    return things.in_order()
+
+
+class _Things:
+    """Things in the order of their first rows, found by their names without a look at each."""
+
+    def __init__(self) -> None:
+        self._things: dict[int, _Thing] = {}
+        """By the number of their first row."""
+        self._first: list[int] = []
+        """Of each row, the first row of the thing that it was last known to be."""
+        self._rows: dict[tuple[str, str], list[int]] = {}
+        """The rows that have a symbol, a name or an identifier."""
+
+    def add(self, new: _Thing) -> None:
+        """Take a row in: the things that have a name of it are one from now on."""
+        row = len(self._first)
+        self._first.append(row)
+        identifiers = [("identifier", new.identifier)] if new.identifier else []
+        asked = [("symbol", each) for each in new.names] + [("name", each) for each in new.symbols] + identifiers
+        near: set[int] = set()
+        for key in asked:
+            if rows := self._rows.get(key):
+                rows[:] = {self._first_row(each) for each in rows}
+                near.update(rows)
+        same = [first for first in sorted(near) if _same(self._things[first], new)]
+        for key in [("symbol", each) for each in new.symbols] + [("name", each) for each in new.names] + identifiers:
+            self._rows.setdefault(key, []).append(row)
+        self._things[row] = new
+        for other in [*same[1:], row] if same else []:
+            self._join(self._things[same[0]], self._things.pop(other))
+            self._first[other] = same[0]
+
+    def in_order(self) -> list[_Thing]:
+        """All of them."""
+        return [self._things[first] for first in sorted(self._things)]
+
+    def _first_row(self, row: int) -> int:
+        while self._first[row] != row:
+            self._first[row] = row = self._first[self._first[row]]
+        return row
+
+    def _join(self, one: _Thing, other: _Thing) -> None:
+        one.symbols |= other.symbols
+        one.names |= {key: name for key, name in other.names.items() if key not in one.names}
+        one.descriptions |= other.descriptions
+        one.identifier = one.identifier or other.identifier
 
 
 def _same(one: _Thing, other: _Thing) -> bool:

@@ -17,21 +17,23 @@ from itertools import pairwise
 from indexer.config import BuildConfig
 from indexer.papers import CONTENT_KINDS, Block, Paper, Passage, Sentence, Span
 from indexer.plaintext import plain_text
+from indexer.rows import row_spans
 from indexer.sentences import split_sentences
 from indexer.tokens import count_tokens
 
-CHUNKER_VERSION = 3
+CHUNKER_VERSION = 4
 """Raised whenever the same paper would give other passages: an index made by another version is not mixed with it."""
 
 Count = Callable[[Sequence[str]], list[int]]
 """Texts -> the number of the embedder's tokens in each, special tokens included."""
 
-_ROW = re.compile(r"[^\r\n]+")
-_HTML_ROW = re.compile(r"<tr\b", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _ABSTRACT = re.compile(r"abstract|summary", re.IGNORECASE)
 _NAMES_AUTHORS = re.compile(r"\[[^\[\]]*[^\W\d_]{2}[^\[\]]*\]\(#")
 """`[Quill et al., 1999](#bib12)`: a marker that is part of what the sentence says."""
+_MAX_HALVED = 16
+"""How many times too long a sentence may be to be halved until it fits: a longer one is cut into many first, as the
+time for each halving is that for the whole of it."""
 _ID_HEX_DIGITS = 16
 """64 bits: two of a paper's passages share an id with a chance below 1e-13 even at a thousand passages."""
 
@@ -95,7 +97,9 @@ def sentence_texts(paper: Paper, passages: Sequence[Passage]) -> dict[str, list[
 
 def split_block(text: str, block: Block) -> list[Span]:
     """The block's sentences; a table's rows. What they are numbered by, whatever the passages' size."""
-    return _row_spans(text, block) if block.kind == "table" else split_sentences(text, block.start, block.end)
+    if block.kind == "table":
+        return row_spans(text, Span(block.start, block.end))
+    return split_sentences(text, block.start, block.end)
 
 
 def left_out(paper: Paper, passages: Sequence[Passage]) -> dict[str, int]:
@@ -240,30 +244,49 @@ class _Sizer:
     def _cut(self, span: Span, size: int, most: int, table: bool) -> list[tuple[Span, int]]:
         if size <= most or span.end - span.start < 2:
             return [(span, size)]
-        middle = (span.start + span.end) // 2
-        words = [word.start() for word in _WORD.finditer(self.paper.text, span.start, span.end)][1:]
-        cut = min(words, key=lambda at: abs(at - middle), default=middle)
-        text = self.paper.text
-        left = Span(span.start, span.start + len(text[span.start : cut].rstrip()))
-        right = Span(cut, span.end)
-        sizes = self.count([self.words(piece.start, piece.end, table=table) for piece in (left, right)])
+        n_parts = 2 if size <= most * _MAX_HALVED else size // (most * _MAX_HALVED // 2)
+        pieces = self._parts(span, n_parts)
+        sizes = self.count([self.words(piece.start, piece.end, table=table) for piece in pieces])
         return [
             part
-            for piece, n in zip((left, right), sizes, strict=True)
+            for piece, n in zip(pieces, sizes, strict=True)
             for part in self._cut(piece, n - self.overhead, most, table)
         ]
+
+    def _parts(self, span: Span, n_parts: int) -> list[Span]:
+        """The span in about `n_parts` even parts, at least two, cut between words where there are any."""
+        text = self.paper.text
+        words = [word.start() for word in _WORD.finditer(text, span.start, span.end)][1:]
+        marks = [span.start + (span.end - span.start) * n // n_parts for n in range(1, n_parts)]
+        cuts = sorted({_nearest(words, mark) for mark in marks}) if words else sorted({*marks} - {span.start})
+        return [
+            Span(start, start + len(text[start:end].rstrip())) for start, end in pairwise([span.start, *cuts, span.end])
+        ]
+
+
+def _nearest(places: Sequence[int], wanted: int) -> int:
+    """The one of rising places that is nearest to the wanted; of two as near, the first."""
+    after = bisect_left(places, wanted)
+    return min(places[max(0, after - 1) : after + 1], key=lambda at: abs(at - wanted))
 
 
 def _draft_run(run: Sequence[Block], sizer: _Sizer, target: int) -> Iterator[_Draft]:
     """Drafts of one run of blocks: paragraphs whole or in even parts, tables by row, captions on their own."""
     lead: list[_Unit] = []
-    for block, following in [*pairwise(run), (run[-1], None)]:
+    above = {
+        at
+        for block in run
+        if block.kind == "table" and block.caption is not None and block.caption.end <= block.start
+        for at in (block.caption.start, block.caption.end)
+    }
+    """Where captions start and end that stand above their tables."""
+    for block in run:
         if block.kind == "table":
             yield from _draft_table(block, lead, sizer, target)
             lead = []
-            continue
-        if following is not None and following.kind == "table" and following.caption == Span(block.start, block.end):
-            lead = sizer.units(block, most=sizer.limit // 2)  # the table's first passage begins with its caption
+        elif block.kind == "table_caption" and (block.start in above or block.end in above):
+            # the table's first passage begins with its caption
+            lead = [*lead, *sizer.units(block, most=sizer.limit // 2)]
         else:
             yield from _even_parts(_Draft(tuple(sizer.units(block, most=sizer.limit)), block), target)
 
@@ -278,20 +301,6 @@ def _draft_table(block: Block, lead: Sequence[_Unit], sizer: _Sizer, target: int
     units = [*lead, *sizer.units(block, most=sizer.limit - room)]
     for n, draft in enumerate(_even_parts(_Draft(tuple(units), block), max(target, room))):
         yield replace(draft, context=context if n else "")  # the first piece holds both in its own words
-
-
-def _row_spans(text: str, block: Block) -> list[Span]:
-    """A table's rows: its lines, or what stands from one `<tr` to the next. The rule under the header joins it."""
-    starts = [match.start() for match in _HTML_ROW.finditer(text, block.start, block.end)]
-    if starts:
-        cuts = [block.start, *starts[1:], block.end]
-    else:
-        cuts = [match.start() for match in _ROW.finditer(text, block.start, block.end)]
-        if len(cuts) > 1 and not re.search(r"\w", text[cuts[1] : cuts[2] if len(cuts) > 2 else block.end]):
-            del cuts[1]
-        cuts = [*cuts, block.end]
-    spans = [Span(start, start + len(text[start:end].rstrip())) for start, end in pairwise(cuts)]
-    return [span for span in spans if span.end > span.start]
 
 
 def _clip(context: str, room: int, sizer: _Sizer) -> str:

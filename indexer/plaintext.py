@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 
 from indexer.papers import Span
+from indexer.rows import is_rule
 from indexer.syntax import HTML_TAG, has_marks, without_emphasis
 
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]]{0,400})\]\([^()\s]{0,400}\)")
@@ -19,7 +20,7 @@ _STRAY_MARK = re.compile(r"(?<!\w)[*_]+|[*_]+(?!\w)|`+")
 """Emphasis over a line's end; not the star of `HLA-B*27`."""
 _POWER = re.compile(r"(?<=\d)\^(?=\d{1,3}\^)")
 _SCRIPT = re.compile(r"\^([^\s^]{1,20})\^|~([^\s~]{1,20})~")
-_LINE_PREFIX = re.compile(r"^[ \t]*(?:>[ \t]*|[-+*][ \t]+|#{1,6}[ \t]+)+", re.MULTILINE)
+_LINE_PREFIX = re.compile(r"(?:^|(?<=\r))[ \t]*(?:>[ \t]*|[-+*][ \t]+|#{1,6}[ \t]+)+", re.MULTILINE)
 _LINE = re.compile(r"[^\r\n]+")
 _INK = re.compile(r"[^\s|:-]")
 _CELL = re.compile(r"[ \t]*\|[ \t]*")
@@ -44,7 +45,7 @@ def plain_text(text: str, start: int, end: int, drop: tuple[Span, ...] = (), *, 
     pieces.append(text[at:end])
     words = " ".join(pieces)
     if table:
-        rows = (row for row in _LINE.findall(words) if _INK.search(row))
+        rows = (row for row in _LINE.findall(words) if _INK.search(row) and not is_rule(row))
         words = "; ".join(_CELL.sub(", ", row.strip(" \t|")) for row in rows)
     words = _IMAGE_OR_LINK.sub(r"\1", words)
     words = HTML_TAG.sub(" ", words)

@@ -34,6 +34,11 @@ _CLOSING = re.compile(r"(?:\[[\d,;\s–-]+\]|\^[\d,;\s–-]+\^|[”’\"')\]*_.]
 """What may stand between a full stop and the next sentence, and belongs to the sentence before."""
 
 
+_MAX_AT_ONCE = 16_000
+"""Characters handed to sentencex at a time: its time grows with the square of a text full of quotation marks. No
+paragraph of a real paper is half as long."""
+_LAST_BLANK = re.compile(r"(?s:.*)\s")
+
 _INITIAL_AND_GAP = re.compile(r"(?<=[A-Z])\s+(?=\.)")
 """Where sentencex 1.0.32 takes apart the bytes of a blank that is not ASCII, and ends the process's work: "B\xa0."."""
 
@@ -45,8 +50,14 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[S
     """
     piece = text[start : len(text) if end is None else end]
     spans: list[Span] = []
-    for first, last in _boundaries(_INITIAL_AND_GAP.sub(_ascii_blanks, piece)):
-        if spans and (closing := _CLOSING.match(piece, first)) and closing.end() <= last and closing.end() > first:
+    bounds = (
+        (at + first, at + last)
+        for at, portion in _portions(_INITIAL_AND_GAP.sub(_ascii_blanks, piece))
+        for first, last in _boundaries(portion)
+    )
+    for first, last in bounds:
+        closing = _CLOSING.match(piece, first, last + 1) if spans else None
+        if closing and first < closing.end() <= last:
             spans[-1] = Span(spans[-1].start, closing.end())
             first = closing.end()
         trimmed = trim(piece, first, last)
@@ -57,6 +68,17 @@ def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[S
         else:
             spans.append(trimmed)
     return [Span(start + span.start, start + span.end) for span in spans]
+
+
+def _portions(text: str) -> Iterator[tuple[int, str]]:
+    """A long text in portions that end with a blank where there is one, and where each starts."""
+    start = 0
+    while len(text) - start > _MAX_AT_ONCE:
+        blank = _LAST_BLANK.match(text, start, start + _MAX_AT_ONCE)
+        end = blank.end() if blank else start + _MAX_AT_ONCE
+        yield start, text[start:end]
+        start = end
+    yield start, text[start:]
 
 
 def _boundaries(text: str, rounds: int = _MAX_LABELS_IN_LABELS) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.chunking import chunk, left_out
+from indexer.chunking import chunk, left_out, split_block
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
 from indexer.errors import ConfigError
@@ -180,12 +180,47 @@ def test_twins_in_one_section_have_different_ids() -> None:
     assert passages[0].passage_id != passages[1].passage_id
 
 
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    [
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ["| a | b |\n|---|---|", "| 1 | 2 |"]),
+        ("+---+\n| a |\n+===+\n| 1 |\n|   |\n+---+\n| 2 |\n+---+",
+         ["+---+\n| a |\n+===+", "| 1 |\n|   |\n+---+", "| 2 |\n+---+"]),
+        ("a   b\n--- ---\n1   2\n3   4", ["a   b\n--- ---", "1   2", "3   4"]),
+        ("----------\na    b\n---- -----\n1    2\n     x\n\n3    4\n----------",
+         ["----------\na    b\n---- -----", "1    2\n     x", "3    4\n----------"]),
+        ("a | b\n--|--\n  1 | 2", ["a | b\n--|--", "1 | 2"]),
+        ("<table>\n<tr><th>a</th></tr>\n\n<tr><td>1</td></tr>\n</table>",
+         ["<table>\n<tr><th>a</th></tr>", "<tr><td>1</td></tr>\n</table>"]),
+        ("\\begin{tabular}{l}\na \\\\ \\hline\n1 \\\\\n2\n\\end{tabular}",
+         ["\\begin{tabular}{l}\na \\\\ \\hline", "1 \\\\", "2\n\\end{tabular}"]),
+    ],
+)  # fmt: skip
+def test_rows_of_tables(table: str, rows: list[str]) -> None:
+    text = f"# T\n\n## S\n\n{table}\n"
+    block = next(block for block in parse(text).blocks if block.kind == "table")
+    assert [text[span.start : span.end] for span in split_block(text, block)] == rows
+    check_invariants(parse(text), passages_of(text), LIMIT)
+
+
+def test_words_of_a_drawn_table_are_those_in_its_cells() -> None:
+    (passage,) = passages_of("# T\n\n## S\n\n+---+----+\n| a | b  |\n+===+====+\n| + | 10 |\n+---+----+\n")
+    assert passage.embedded_text == "a, b; +, 10"
+
+
+def test_a_heading_over_a_caption_is_read_with_the_table() -> None:
+    (passage,) = passages_of("# T\n\n## S\n\n### TABLE 1.\n\nMeans by group.\n\n| a |\n|---|\n| 1 |\n")
+    assert passage.embedded_text == "TABLE 1.; Means by group.; a; 1"
+    assert passage.section == ("S",)
+
+
 _LINES = st.sampled_from(
     [
         "# Title", "## 1. One", "### 1.1. Two", "## References", "**Bold head**", "### Table 2.", "---", "",
         "A sentence here. And *another one* of some length, with [12] in it. Third!", "- item one", "1. numbered",
         "| a | b |", "|---|---|", "| 1 | 2 |", "**Table 1** Caption words.", "**Figure 1** A caption. With two.", "```",
-        "$$", "> quoted words", "<table>", "<tr><td>x</td></tr>", "</table>", "x" * 70, "word " * 90, "é𝛼 β. Γ\u2028δ",
+        "$$", "> quoted words", "<table>", "<tr><td>x</td></tr>", "</table>", "+---+", "a  b", "-- --",
+        "----------", "~~~~", "%%", "x" * 70, "word " * 90, "é𝛼 β. Γ\u2028δ",
     ]
 )  # fmt: skip
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from indexer.markdown import parse_markdown
 from indexer.markdown.captions import titled_caption
 from indexer.markdown.metadata import clean_doi
 from indexer.markdown.sections import clean_title, role_of
+from indexer.markdown.tables import piped_table
 from indexer.papers import CONTENT_KINDS, Paper
 from tests.golden import cases, outline_of
 
@@ -71,7 +73,10 @@ _PIECES = st.sampled_from(
         "κ𝛼β", "\0", "\u2028", "\x0c", "\x85", "\ufeff", "    code", "\t", "_Full body text omitted_", "## References",
         "1. A 10.1/x", "===", "[3]–[5]", "[1]: http://x.org", "[1]: Smith J. 2001", "[^1]: A note", "draft: !!bool x",
         "a: &a [x]", "b: *a", "<Primary endpoints>", "- Smith J. 2001", "2005. A title", "x^2^", "(1) a; (2) b",
-        "### Notes", "\u200b",
+        "### Notes", "\u200b", ":::", "::: {#x}", "%%", "+---+", "| + |", "<h2>a</h2>", "{% for x in y %}",
+        "{% endfor %}", "-- --", "----------", "\\end{x}", "\\begin{table}", "\\end{table}", "<ol><li id=b>", "</li>",
+        "![](x)", "![[x]]", "[^1]", "[@a; @b]", "[@a]: doi:10.1/x",
+        "$^{1}$", "##A b", "A B, C D", '<a href="#b">1</a>', "$$ x $$", "~~~~",
     ]
 )  # fmt: skip
 
@@ -326,6 +331,8 @@ def test_header_lines() -> None:
         ("Ada Marsh, Martin King, Jr., Bo Li", ("Ada Marsh", "Martin King, Jr.", "Bo Li")),
         ("WHO, Red Cross", ("WHO", "Red Cross")),
         ("王伟, 李娜", ("王伟", "李娜")),
+        ("Quill, Mara and Tern, Otto", ("Quill, Mara", "Tern, Otto")),
+        ("[[Mara Quill]] and [[people/tern|Otto Tern]]", ("Mara Quill", "Otto Tern")),
         ("nan", ()),
     ],
 )
@@ -370,6 +377,14 @@ def test_titles_as_they_read(source: str, title: str) -> None:
         ("Fig. 3 | Loss", ("figure_caption", True)),
         ("Supplementary Video 2. Cells", ("figure_caption", True)),
         ("Box 1", ("figure_caption", False)),
+        ("Table S1", ("table_caption", False)),
+        ("FIGURE 1 |", ("figure_caption", False)),
+        ("Scheme 1", ("figure_caption", False)),
+        ("Supplementary Table 2", ("table_caption", False)),
+        ("Extended Data Fig. 1", ("figure_caption", False)),
+        ("Table 1 Strength by group", ("table_caption", True)),
+        ("Figure 3—figure supplement 1.", ("figure_caption", False)),
+        ("Table of contents", None),
     ],
 )
 def test_headings_that_are_captions(title: str, caption: tuple[str, bool] | None) -> None:
@@ -603,3 +618,141 @@ def test_a_list_of_anchored_entries_is_a_reference_list_whatever_its_heading() -
 )
 def test_notices(text: str, notices: tuple[str, ...]) -> None:
     assert parse_markdown(text, source="x.md", sha256="").notices == notices
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# T\n\n##Methods\n\nWords.\n", ["Methods"]),
+        ("# T\n\n#bone\n\nWords.\n", []),
+        ("# T\n\n<h2 id='m'>Methods</h2>\n<p>Words.</p>\n", ["Methods"]),
+        ("# T\n\n## 1. One\n\n## 2. Two\n\n# 3. Three\n\n## References\n",
+         ["1. One", "2. Two", "3. Three", "References"]),
+        ("## Bone loss in diabetes\n\n## Abstract\n\nWords.\n", ["Abstract"]),
+        ("## Open access\n\n## Abstract\n\nWords.\n", ["Open access", "Abstract"]),
+        ("# T\n\n## A B S T R A C T\n\nWords.\n", ["ABSTRACT"]),
+        ("# T\n\n## One\n\n~~~~~~~~\n\nWords.\n\n## Two\n\nWords.\n", ["One", "Two"]),
+        ("# T\n\n## One\n\n```\n## Two\n```\n\n## Three\n", ["One", "Three"]),
+    ],
+)  # fmt: skip
+def test_headings_as_found(text: str, expected: list[str]) -> None:
+    paper = parse(text)
+    assert [section.title for section in paper.sections[1:]] == expected
+    assert {section.parent for section in paper.sections[1:]} <= {0}
+    check_invariants(paper)
+
+
+def test_a_numbered_section_may_begin_anew_inside_another() -> None:
+    paper = parse("# T\n\n## 1 A\n\n### 1. X\n\n### 2. Y\n\n## 2 B\n\n### 1. Z\n\n## 3 C\n")
+    assert [paper.section_path(n) for n in range(1, len(paper.sections))] == [
+        ("1 A",), ("1 A", "1. X"), ("1 A", "2. Y"), ("2 B",), ("2 B", "1. Z"), ("3 C",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "authors"),
+    [
+        ("Mara Quill^1^, Otto van der Tern^2,\\*^", ("Mara Quill", "Otto van der Tern")),
+        ("Mara Quill a,*, Élodie Tern b", ("Mara Quill", "Élodie Tern")),
+        ("Mara J. Quill<sup>1</sup> and Otto Tern", ("Mara J. Quill", "Otto Tern")),
+        ("Original Article, Open Access", ()),
+        ("Institute of Bones, Northport", ()),
+        ("Bone, Sugar and Time", ()),
+        ("Sugar binds to collagen, and bone fails.", ()),
+        ("Mara Quill", ()),
+    ],
+)
+def test_the_line_under_a_title(line: str, authors: tuple[str, ...]) -> None:
+    paper = parse(f"# T\n\n{line}\n\n## Abstract\n\nWords.\n")
+    assert paper.authors == authors
+    assert kinds(paper)[1] == ("metadata" if authors else "paragraph", line)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("![](a.png)", ["markup"]),
+        ("![[scan.png]]", ["markup"]),
+        ("![A rib](a.png)", ["figure_caption"]),
+        ('<span id="p"></span>![](a.png)\nFigure 1: A rib.', ["figure_caption"]),
+        ("<p><b>Table 1.</b> Means</p>", ["table_caption"]),
+        ("[MISSING_PAGE_EMPTY:3]", ["markup"]),
+        ("%% one\n\ntwo %%", ["markup"]),
+        ("%% left open", ["paragraph"]),
+        ("::: {.note}\nA note.\n:::", ["markup", "paragraph", "markup"]),
+        ("$$\nx\n\ny\n$$\nwhere x is y", ["equation", "paragraph"]),
+        ("\\begin{table}\n\nx\n\\end{table}\nTable 1: Means", ["table", "table_caption"]),
+        ("\\begin{itemize}\n\\item x\n\\end{itemize}", ["list_item"]),
+        ("{% for a in b %}\n- {{a}}\n\n{% endfor %}", ["markup"]),
+        ("The value is {{value}} by now.", ["paragraph"]),
+        ("<script>\nvar a;\n</script>", ["markup"]),
+        ("<div><table>\n\n<tr><td>1</td></tr>\n\n</table></div>", ["table"]),
+        ("<table><tr><td>1</td></tr></table>\nWords under it.", ["table", "paragraph"]),
+        ("[^1]: A note.\n\n    Its second part.", ["paragraph", "paragraph"]),
+        ("Words.\n\n    code()", ["paragraph", "code"]),
+        ("Table 1 Means by group\n\n| a |\n|---|\n| 1 |", ["table_caption", "table"]),
+        ("Table 1 shows it.\n\n| a |\n|---|\n| 1 |", ["paragraph", "table"]),
+        ("a  b\n-- --\n1  2", ["table"]),
+        ("Words.\n+---+\n| a |\n+---+", ["paragraph", "table"]),
+        ("== ==\na  b\n== ==\n1  2\n== ==", ["table"]),
+        ("-- --\n\nWords.", ["markup", "paragraph"]),
+        ("#bone #diabetes/type2", ["metadata"]),
+    ],
+)
+def test_blocks_as_found(source: str, expected: list[str]) -> None:
+    paper = parse(f"# T\n\n## One\n\nBefore.\n\n{source}\n\n## Two\n\nAfter.\n")
+    assert [kind for kind, _ in kinds(paper)][3:-2] == expected
+    check_invariants(paper)
+
+
+@pytest.mark.parametrize(
+    ("body", "markers"),
+    [
+        ("Shown [@quill2019; see @tern, p. 3].", {"[@quill2019; see @tern, p. 3]": ["quill2019", "tern"]}),
+        ("As [@fig:rib] and a@b.org and @home show.", {}),
+        ("By [@late] and @late.\n\n[@late]: doi:10.1000/x", {"[@late]": ["late"], "@late": ["late"]}),
+        ("By [@tag:late] and [@doi:10.1000/x].\n\n[@tag:late]: doi:10.1000/x",
+         {"[@tag:late]": ["tag:late"], "[@doi:10.1000/x]": ["tag:late"]}),
+        ("Shown[^1][^q].\n\n[^1]: Tern O. Bone Rep. 2001.\n\n[^q]: https://doi.org/10.1000/x",
+         {"[^1][^q]": ["1", "q"]}),
+        ("Shown[^1].\n\n[^1]: Only in the year 2001.", {}),
+    ],
+)  # fmt: skip
+def test_keys_and_notes_are_markers(body: str, markers: dict[str, list[str]]) -> None:
+    paper = parse(f"# T\n\n## One\n\n{body}\n")
+    assert {
+        paper.text[m.start : m.end]: [paper.references[n].key for n in m.references] for m in paper.markers
+    } == markers
+    check_invariants(paper)
+
+
+def test_links_and_lists_of_html_are_markers_and_entries() -> None:
+    paper = parse(
+        '# T\n\n## One\n\n<p>So<sup><a href="#R1">1</a>,<a href="#R2">2</a></sup>.</p>\n\n<h2>References</h2>\n\n'
+        '<ol>\n<li id="R1">Quill A. 1999.</li>\n<li id="R2"><i>Tern B.</i> 2007.</li>\n</ol>\n'
+    )
+    assert [(entry.key, entry.text) for entry in paper.references] == [
+        ("1", "Quill A. 1999."),
+        ("2", "<i>Tern B.</i> 2007."),
+    ]
+    assert [(paper.text[m.start : m.end], m.references) for m in paper.markers] == [
+        ('<sup><a href="#R1">1</a>,<a href="#R2">2</a></sup>', (0, 1))
+    ]
+
+
+_TABLE_LINES = st.sampled_from(
+    ["| a | b |", "|---|---|", "a | b", "--- | ---", "|:-:|", "| 1 |", "|", "", "  ", "    | c |", "> q", "- i", "# h",
+     "---", "```", "<div>", "\\| a", "x", "\t| t |", "1. n", "***"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_TABLE_LINES, max_size=14))
+def test_tables_end_where_markdown_it_ends_them(lines: list[str]) -> None:
+    """Against its own rule, which reads every cell."""
+    ours, theirs = MarkdownIt("commonmark").enable("table"), MarkdownIt("commonmark").enable("table")
+    ours.block.ruler.at("table", piped_table, {"alt": ["paragraph", "reference"]})
+    text = "\n".join(lines)
+    assert [each.map for each in ours.parse(text) if each.type == "piped_table" and not each.level] == [
+        each.map for each in theirs.parse(text) if each.type == "table_open" and not each.level
+    ]

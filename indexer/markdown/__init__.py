@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
-from indexer.markdown.blocks import RawBlock, read_blocks
-from indexer.markdown.captions import caption_kind, follows_table, titled_caption
+from indexer.markdown.authors import line_of_authors
+from indexer.markdown.blocks import read_blocks
+from indexer.markdown.captions import caption_kind, captions_table, follows_table, titled_caption
 from indexer.markdown.entities import is_entity_section, read_entities
+from indexer.markdown.mend import RawBlock
 from indexer.markdown.metadata import (
     Metadata,
     front_matter_end,
@@ -34,32 +35,21 @@ from indexer.markdown.sections import (
     atx_heading,
     bold_heading,
     clean_title,
+    is_opening,
     typed_heading,
+    unspaced_heading,
 )
-from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper, Span
-from indexer.syntax import HTML_TAG, trim
+from indexer.markdown.tables import link_tables
+from indexer.markdown.unread import INVISIBLE, is_template, is_unread, markup_kind, only_defines_links
+from indexer.papers import CONTENT_KINDS, Block, BlockKind, Entity, Paper
+from indexer.syntax import trim
 
 _INK = re.compile(r"[^\r\n\s]")
-_COMMENTS = (("<!--", "-->"), ("{##", "##}"), ("{%", "%}"), ("{{", "}}"))
-"""HTML comments and template code: what opens one, and what closes it."""
-_LETTERS = re.compile(r"\w{2}")
-_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
-"""The byte order mark and characters without width."""
-_LINE = re.compile(r"[^\r\n]*")
-_LINK_DEFINITION = re.compile(
-    r"[ \t]*\[(?P<label>[^\[\]\r\n]{1,200})\]:[ \t]*"
-    r"(?:<[^<>\s]+>|(?:https?|ftp|mailto|doi|pmid|pmcid|pmc|arxiv|isbn|url|wikidata|raw|clinicaltrials):\S+"
-    r"|(?:#|\.{0,2}/)\S+|[\w./-]+\.[A-Za-z]{2,5}(?:#\S*)?)"
-    r"(?:[ \t]+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?[ \t]*",
-    re.IGNORECASE,
-)
-"""`[label]: target "title"`, the target a URL, a citation key, a path or an anchor: with words there, it is a footnote
-or an entry of a list."""
-_NUMBER_LABEL = re.compile(r"\d{1,4}")
-_HTML_PARTS = {
-    name: (re.compile(rf"<{name}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE))
-    for name in ("caption", "thead", "tr")
-}
+_MIN_TITLE_WORDS = 3
+"""`Open access`, `Authors` and `Review article` stand over papers too, and are no titles."""
+_MAX_AUTHORS_CHARACTERS = 4000
+_TAGS = re.compile(r"#[A-Za-z][\w/-]{0,60}(?:[ \t]+#[A-Za-z][\w/-]{0,60})+")
+"""`#bone #diabetes/type2`: a notebook's keywords."""
 
 
 def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
@@ -67,7 +57,7 @@ def parse_markdown(text: str, *, source: str, sha256: str) -> Paper:
     reader = _Reader(text)
     reader.read()
     metadata = reader.metadata
-    blocks = _link_tables(text, reader.blocks)
+    blocks = link_tables(text, reader.blocks)
     sections = settle_roles(text, reader.tree.sections, blocks)
     references, markers = read_references(text, sections, blocks)
     notices = metadata.notices
@@ -120,9 +110,10 @@ class _Reader:
         read_front_matter(self.text[:front], self.metadata)
         if head := trim(self.text, 0, front):
             self._add("metadata", head.start, head.end)
-        elif front := len(self.text) - len(self.text.lstrip(_INVISIBLE)):
+        elif front := len(self.text) - len(self.text.lstrip(INVISIBLE)):
             self._add("markup", 0, front)  # before `# Title` it would hide the title
         raw = read_blocks(_INK.sub(" ", self.text[:front]) + self.text[front:])
+        raw = _with_title_level(self.text, raw) if not self.metadata.title else raw
         raw = self._plain_title(raw)
         for n, block in enumerate(raw):
             self._take(block, raw[n - 1] if n else None, raw[n + 1] if n + 1 < len(raw) else None)
@@ -142,7 +133,9 @@ class _Reader:
         if heading is not None:
             self._take_heading(block, heading)
             return
-        kind, self._caption_to_come = self._kind(block, source, before, after), None
+        kind = self._kind(block, source, before, after)
+        if kind != "markup":
+            self._caption_to_come = None
         self._add(kind, block.start, block.end)
 
     def _take_heading(self, block: RawBlock, heading: Heading) -> None:
@@ -168,11 +161,11 @@ class _Reader:
     def _heading(self, block: RawBlock, source: str, after: RawBlock | None) -> Heading | None:
         if block.heading_level:
             heading = atx_heading(source, block.heading_level)
-            return heading if heading.title.strip(_INVISIBLE) else None
+            return heading if heading.title.strip(INVISIBLE) else None
         if block.kind == "paragraph":
             if caption_kind(source) or (self._in_header and is_header(source)):
                 return None
-            heading_or_none = bold_heading(source)
+            heading_or_none = bold_heading(source) or unspaced_heading(source)
             if heading_or_none is None and after is not None and after.kind in CONTENT_KINDS:
                 heading_or_none = typed_heading(source, lone_item=False)
             return heading_or_none
@@ -188,12 +181,23 @@ class _Reader:
             return "entities"
         if block.kind == "heading":
             return "markup"  # a heading without words
-        if block.kind == "markup" or _is_template(source) or not source.strip(f"{_INVISIBLE} \t\r\n"):
-            return self._markup_kind(source)
-        if block.kind != "paragraph":
-            return block.kind
-        if (self._in_header and is_header(source)) or (after is None and is_footer(source)):
+        if self._in_header and block.kind in ("paragraph", "markup") and is_header(source):
             read_header(source, self.metadata)
+            return "metadata"
+        if block.kind == "paragraph" and self._names_authors(source):
+            return "metadata"
+        if block.kind in ("paragraph", "markup") and is_unread(source):
+            return "markup"
+        if block.kind == "markup" or (block.kind not in ("equation", "code") and is_template(source)):
+            kind = markup_kind(source)
+            if kind != "paragraph":
+                return kind
+        if block.kind not in ("paragraph", "markup"):
+            return block.kind
+        if after is None and is_footer(source):
+            read_header(source, self.metadata)
+            return "metadata"
+        if _TAGS.fullmatch(source):
             return "metadata"
         if read_notice(source, title, self.metadata):
             return "metadata"
@@ -201,14 +205,19 @@ class _Reader:
             return self._caption_to_come
         if before is not None and before.kind == "table" and follows_table(source):
             return "table_caption"
-        if _only_defines_links(source, in_references=section.role == "references"):
+        if captions_table(source) and "table" in [each.kind for each in (before, after) if each is not None]:
+            return "table_caption"
+        if only_defines_links(source, in_references=section.role == "references"):
             return "markup"
         return caption_kind(source) or "paragraph"
 
-    def _markup_kind(self, source: str) -> BlockKind:
-        """HTML, comments, rules and template code: a paragraph where there is something to read in it."""
-        words = HTML_TAG.sub(" ", _without_comments(source))
-        return "paragraph" if _LETTERS.search(words) else "markup"
+    def _names_authors(self, source: str) -> bool:
+        """Whether the line under the title names the authors; take them over."""
+        under_title = self._in_header and bool(self.blocks) and self.blocks[-1].kind == "metadata"
+        if not under_title or not self.metadata.title or self.metadata.authors or len(source) > _MAX_AUTHORS_CHARACTERS:
+            return False
+        self.metadata.authors = line_of_authors(source)
+        return bool(self.metadata.authors)
 
     def _add(self, kind: BlockKind, start: int, end: int) -> None:
         paragraph = 0
@@ -221,65 +230,18 @@ class _Reader:
         return self.text[block.start : block.end]
 
 
-def _only_defines_links(source: str, *, in_references: bool) -> bool:
-    """Whether every line of a paragraph is a link definition. A number in a reference list labels an entry."""
-    for line in re.split(r"\r\n|\r|\n", source):
-        match = _LINK_DEFINITION.fullmatch(line)
-        if match is None or (in_references and _NUMBER_LABEL.fullmatch(match["label"])):
-            return False
-    return True
-
-
-def _is_template(source: str) -> bool:
-    return "{%" in source or "{##" in source or "{{" in source
-
-
-def _without_comments(source: str) -> str:
-    """The text between comments and template code. One that never closes is text."""
-    for opening, closing in _COMMENTS:
-        pieces: list[str] = []
-        at = 0
-        while (start := source.find(opening, at)) >= 0 and (end := source.find(closing, start + len(opening))) >= 0:
-            pieces.append(source[at:start])
-            at = end + len(closing)
-        source = " ".join([*pieces, source[at:]])
-    return source
-
-
-def _link_tables(text: str, blocks: Sequence[Block]) -> list[Block]:
-    """The blocks, each table with its caption and header row."""
-    linked: list[Block] = []
-    for n, block in enumerate(blocks):
-        if block.kind != "table":
-            linked.append(block)
-            continue
-        before = blocks[n - 1] if n else None
-        after = blocks[n + 1] if n + 1 < len(blocks) else None
-        after_next = blocks[n + 2] if n + 2 < len(blocks) else None
-        caption: Span | None = None
-        if part := _html_part(text, block, "caption"):
-            _, inner, inner_end, _ = part
-            caption = trim(text, inner, inner_end)
-        elif before is not None and before.kind == "table_caption":
-            caption = Span(before.start, before.end)
-        elif after is not None and after.kind == "table_caption" and (after_next is None or after_next.kind != "table"):
-            caption = Span(after.start, after.end)
-        linked.append(replace(block, caption=caption, header=_header(text, block)))
-    return linked
-
-
-def _html_part(text: str, block: Block, name: str) -> tuple[int, int, int, int] | None:
-    """Where the first element of this name starts, where its inside starts and ends, and where it ends."""
-    opens, closes = _HTML_PARTS[name]
-    opening = opens.search(text, block.start, block.end)
-    closing = closes.search(text, opening.end(), block.end) if opening else None
-    return (opening.start(), opening.end(), closing.start(), closing.end()) if opening and closing else None
-
-
-def _header(text: str, block: Block) -> Span | None:
-    """The table's header row: what stands above the rule, or the first row of an HTML table."""
-    if text[block.start] == "<":
-        row = _html_part(text, block, "thead") or _html_part(text, block, "tr")
-        return Span(row[0], row[3]) if row else None
-    line = _LINE.match(text, block.start, block.end)
-    return trim(text, line.start(), line.end()) if line else None
+def _with_title_level(text: str, raw: list[RawBlock]) -> list[RawBlock]:
+    """The blocks, a first heading of the same level as `Abstract` or `Introduction` as the title that it is, in a text
+    without headings of the first level.
+    """
+    headings = [n for n, block in enumerate(raw) if block.heading_level]
+    if not headings or any(raw[n].heading_level == 1 for n in headings):
+        return raw
+    first, *later = [atx_heading(text[raw[n].start : raw[n].end], raw[n].heading_level) for n in headings]
+    beside = any(each.level == first.level and is_opening(each) for each in later)
+    if not beside or first.number or len(first.title.split()) < _MIN_TITLE_WORDS or titled_caption(first.title):
+        return raw
+    above = raw[: headings[0]]
+    if any(block.kind != "markup" and not is_unread(text[block.start : block.end]) for block in above):
+        return raw
+    return [replace(block, heading_level=1) if n == headings[0] else block for n, block in enumerate(raw)]

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock, lheading
+from markdown_it.rules_block import StateBlock, fence, lheading
 from markdown_it.token import Token
 
+from indexer.markdown.mend import RawBlock, mend
+from indexer.markdown.tables import drawn_table, piped_table
+from indexer.markdown.unread import DIV_FENCE
 from indexer.papers import BlockKind
 from indexer.syntax import trim
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """What markdown-it takes for a line's end; `str.splitlines` knows more, and would shift every line after them."""
-
-_MAX_MERGED_BLOCKS = 400
-"""How far an opened table or equation may go on over blank lines before it counts as never closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawBlock:
-    """A run of lines as Markdown sees it, before anything is known of the paper."""
-
-    kind: BlockKind
-    start: int
-    end: int
-    heading_level: int = 0
-    """Of a heading with `#` or a line under it: 1 to 6."""
-    lone_item: bool = False
-    """The only item of an ordered list: perhaps a heading that was typed as `1. Introduction`."""
 
 
 def read_blocks(text: str) -> list[RawBlock]:
@@ -44,16 +31,27 @@ def read_blocks(text: str) -> list[RawBlock]:
         trimmed = trim(text, offsets[first], offsets[min(last, len(starts))])
         if trimmed is not None:
             blocks.append(replace(block, start=trimmed.start, end=trimmed.end))
-    return _merge_open(text, blocks)
+    return mend(text, blocks)
 
 
 def _tokens(text: str) -> list[Token]:
     parser = MarkdownIt("commonmark").enable("table").disable("reference")
     parser.core.ruler.enableOnly(["normalize", "block"])
-    underlines = bool(_DOUBLE_UNDERLINE.search(text))
+    parser.block.ruler.at("lheading", _underlined(bool(_DOUBLE_UNDERLINE.search(text))))
+    parser.block.ruler.at("fence", _closed_fence(), {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.block.ruler.at("table", piped_table, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.before("table", "drawn_table", drawn_table, {"alt": ["paragraph"]})
+    parser.block.ruler.before("table", "div_fence", _div_fence, {"alt": ["paragraph"]})
+    return parser.parse(text)
+
+
+_Rule = Callable[[StateBlock, int, int, bool], bool]
+
+
+def _underlined(underlines: bool) -> _Rule:
+    """markdown-it's rule for underlined headings, taken back where the line is none but by accident."""
 
     def underlined(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-        """markdown-it's rule for underlined headings, taken back where the line is none but by accident."""
         n_tokens = len(state.tokens)
         if not lheading(state, first, last, silent):
             return False
@@ -63,13 +61,53 @@ def _tokens(text: str) -> list[Token]:
         state.line = first
         return False
 
-    parser.block.ruler.at("lheading", underlined)
-    return parser.parse(text)
+    return underlined
+
+
+def _closed_fence() -> _Rule:
+    """markdown-it's rule for fenced code, taken back where no line closes the fence: it would hold all that follows."""
+    never_closed: dict[str, int] = {}
+    """By its mark, the length of the shortest fence that no later line closes."""
+
+    def closed_fence(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+        if state.level or silent:
+            return fence(state, first, last, silent)
+        opening = state.src[state.bMarks[first] + state.tShift[first] : state.eMarks[first]]
+        mark = opening[:1]
+        length = len(opening) - len(opening.lstrip(mark)) if mark else 0
+        n_tokens = len(state.tokens)
+        if length >= never_closed.get(mark, length + 1) or not fence(state, first, last, silent):
+            return False
+        closing = state.getLines(state.line - 1, state.line, 0, False).strip()
+        if state.line < last or (state.line - 1 > first and len(closing) >= length and not closing.strip(mark)):
+            return True
+        never_closed[mark] = length
+        del state.tokens[n_tokens:]
+        state.line = first
+        return False
+
+    return closed_fence
+
+
+def _div_fence(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """A line that opens or closes a division in pandoc's manner, `::: {.note}`, is no part of its text."""
+    at = state.bMarks[first] + state.tShift[first]
+    if (
+        state.level
+        or not state.src.startswith(":::", at)
+        or not DIV_FENCE.fullmatch(state.src, at, state.eMarks[first])
+    ):
+        return False
+    if not silent:
+        state.push("html_block", "", 0).map = [first, first + 1]
+        state.line = first + 1
+    return True
 
 
 _DOUBLE_UNDERLINE = re.compile(r"(?:^|[\r\n])[^\s#>|=-][^\r\n]*(?:\r\n|\r|\n)={3,}[ \t]*(?=[\r\n]|\Z)")
 _MAX_TITLE_CHARACTERS = 400
 _MAX_UNDERLINED_CHARACTERS = 120
+_SENTENCE_END = re.compile(r"[a-z)][.!?;]\s+[A-Z]")
 
 
 def _is_underlined(state: StateBlock, first: int, underlines: bool) -> bool:
@@ -84,8 +122,9 @@ def _is_underlined(state: StateBlock, first: int, underlines: bool) -> bool:
         return False
     if underline.startswith("="):
         return len(title) <= _MAX_TITLE_CHARACTERS
-    short = "\n" not in title and len(title) <= _MAX_UNDERLINED_CHARACTERS and not title.endswith((".", ",", ";", ":"))
-    return short and (underlines or len(underline) == len(title))
+    if "\n" in title or len(title) > _MAX_UNDERLINED_CHARACTERS or title.endswith((".", ",", ";", ":")):
+        return False
+    return len(underline) == len(title) or (underlines and not _SENTENCE_END.search(title))
 
 
 _KINDS: dict[str, BlockKind] = {
@@ -95,7 +134,8 @@ _KINDS: dict[str, BlockKind] = {
     "code_block": "code",
     "html_block": "markup",
     "hr": "markup",
-    "table_open": "table",
+    "piped_table": "table",
+    "drawn_table": "table",
     "blockquote_open": "quote",
     "bullet_list_open": "list_item",
     "ordered_list_open": "list_item",
@@ -146,48 +186,3 @@ def _fill(spans: list[_Lines], n_lines: int) -> list[_Lines]:
     if at < n_lines:
         filled.append((RawBlock("paragraph", 0, 0), at, n_lines))
     return filled
-
-
-_TABLE_OPEN = re.compile(r"<table\b", re.IGNORECASE)
-_TABLE_CLOSE = re.compile(r"</table\s*>", re.IGNORECASE)
-_ENVIRONMENT = re.compile(r"\\begin\{(\w{1,20}\*?)\}")
-
-
-def _merge_open(text: str, blocks: list[RawBlock]) -> list[RawBlock]:
-    """Tables and equations that a blank line cut in two, whole again."""
-    merged: list[RawBlock] = []
-    n = 0
-    while n < len(blocks):
-        block = blocks[n]
-        kind, closing = _opened(text[block.start : block.end])
-        if kind is not None:
-            last = n if closing is None else _closed_at(text, blocks, n, closing)
-            if last is not None:
-                block = RawBlock(kind, block.start, blocks[last].end)
-                n = last
-        merged.append(block)
-        n += 1
-    return merged
-
-
-def _opened(block: str) -> tuple[BlockKind | None, re.Pattern[str] | None]:
-    """What kind of many-line block begins here, and what would close it; no pattern where it is closed already."""
-    if block.startswith("$$"):
-        return "equation", None if block.count("$$") % 2 == 0 else re.compile(r"\$\$")
-    if block.startswith("\\["):
-        return "equation", None if "\\]" in block else re.compile(r"\\\]")
-    if block.startswith("\\begin{") and (match := _ENVIRONMENT.match(block)):
-        end = re.compile(re.escape(f"\\end{{{match[1]}}}"))
-        return "equation", None if end.search(block) else end
-    if block[:1] == "<" and _TABLE_OPEN.match(block):
-        return "table", None if _TABLE_CLOSE.search(block) else _TABLE_CLOSE
-    return None, None
-
-
-def _closed_at(text: str, blocks: Sequence[RawBlock], n: int, closing: re.Pattern[str]) -> int | None:
-    for later in range(n + 1, min(len(blocks), n + _MAX_MERGED_BLOCKS)):
-        if blocks[later].heading_level:
-            return None
-        if closing.search(text, blocks[later].start, blocks[later].end):
-            return later
-    return None

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from indexer.markdown.keys import keyed_markers, note_markers
 from indexer.papers import Block, Marker, Reference, Section
 
 _NUMBERS = r"\d{1,4}(?:\s*[,;–—-]\s*\d{1,4})*"
 _LINKED = re.compile(r"\[?\[\d{1,4}\]\(#[^()\s]*\)(?:[,;\s–—-]*\[\d{1,4}\]\(#[^()\s]*\))*\]?")
-_ANCHORED = re.compile(r"\[(?P<words>[^\[\]\r\n]{0,200})\]\(#(?P<id>[^()\s]{1,200})\)")
-"""`[12](#B12)`, `[Quill et al., 1999](#bib12)`; no words where one marker names more entries than it shows."""
+_ANCHORED = re.compile(
+    r"\[(?P<words>(?:[^\[\]\\\r\n]|\\.){0,200})\]\(#(?P<id>[^()\s]{1,200})\)"
+    r"|<a\s[^<>]{0,200}?\bhref\s*=\s*[\"']?#(?P<href>[^\s\"'<>]{1,200})[\"']?[^<>]{0,200}>(?P<inside>[^<>\r\n]{0,200})</a>",
+    re.IGNORECASE,
+)
+"""`[12](#B12)`, `[Quill et al., 1999](#bib12)`, `[\\[12\\]](#B12)`, `<a href="#B12">12</a>`; no words where one marker
+names more entries than it shows."""
 _BETWEEN_LINKS = re.compile(r"(?:[,;\s&]|and|</?sup>)*(?:(?P<dash>[‐–—−-]|\]\s?[‐–—−-]\s?\[)(?:\s|</?sup>)*)?")
 _MAX_BETWEEN = 40
 _NUMBER = re.compile(r"(?!(?:19|20)\d\d)[0-9]{1,4}")
@@ -29,6 +35,8 @@ _BRACKETED = re.compile(rf"\[{_NUMBERS}\](?!\()(?:\s?[–—-]\s?\[{_NUMBERS}\](
 _JOINED = re.compile(r"\]\s?([–—-])\s?\[")
 _SUPERSCRIPT = re.compile(rf"(?<![\d×^\s(\[])(?:\^({_NUMBERS})\^|<sup>({_NUMBERS})</sup>)(?![^\W_])")
 """Not `^14^C` and `^3^H`: what stands before a letter is an isotope or an affiliation."""
+_TEX_SUPERSCRIPT = re.compile(r"\$\s*\^\s*\{\s*(\d[\d\s,;–-]*)\}\s*\$")
+"""`$^{1,2}$`, after a blank or none."""
 _UNICODE_SUPERSCRIPT = re.compile(r"(?<=[a-zA-Z.,;:)\]”\"’])[¹²³⁴⁵⁶⁷⁸⁹⁰]+(?:[⁻,–][¹²³⁴⁵⁶⁷⁸⁹⁰]+)*(?![\w⁺⁻⁼⁽])")
 _FROM_SUPERSCRIPT = str.maketrans("¹²³⁴⁵⁶⁷⁸⁹⁰⁻", "1234567890-")
 _POWERS = ("2", "3", "4")
@@ -46,12 +54,6 @@ _ITEM_BEFORE = re.compile(
 """Before the number of a list's item or an equation, and before no cited one."""
 _COUNT_BEFORE = re.compile(r"(?:^|[\s(=<>~≈±])(?!(?:19|20)\d\d\s)\d[\d.,]*%?\s*$")
 """`12 (30)`: a count with its share."""
-_CITED_KEYS = re.compile(
-    r"\[[^\[\]]{0,400}@[^\[\]]{1,1000}\]|(?<![\w@\[])@(?:doi|pmid|pmcid|arxiv|tag|url):[^\s;,\[\]]+"
-)
-_KEY = re.compile(r"@((?:doi|pmid|pmcid|arxiv|isbn|url|tag|wikidata|raw|clinicaltrials):[^\s;,\[\]]+)")
-_DEFINITION = re.compile(r"^[ \t]*\[@(tag:[^\]\s]+)\]:[ \t]*(\S+)", re.MULTILINE)
-"""Manubot's `[@tag:x]: doi:10.1000/x`: what a tag stands for."""
 _PART = re.compile(r"(\d+)(?:\s*[–—-]\s*(\d+))?")
 
 _PAIR = re.compile(r"(\d+)\s*[,;–—-]\s*(\d+)")
@@ -95,11 +97,15 @@ def read_markers(
     prose: Sequence[Block],
     lists: Sequence[ReferenceList],
     references: list[Reference],
+    notes: Mapping[str, int],
 ) -> list[Marker]:
-    """Every marker in `prose` that names an entry, in order; entries known by key alone are added to `references`."""
+    """Every marker in `prose` that names an entry, in order; entries known by key alone are added to `references`.
+
+    `notes`: the entries that are footnotes, by their labels.
+    """
     citing = [b for b in prose if b.section or len(sections) == 1 or _reads_as_prose(text[b.start : b.end])]
     anchored = list(_anchored(text, citing, lists))
-    markers = anchored + _keyed(text, prose, references)
+    markers = anchored + note_markers(text, prose, notes) + keyed_markers(text, prose, references)
     if len({n for marker in anchored for n in marker.references}) < _SURE_SHARE_NAMED * len(references):
         markers += _numbered(text, citing, [each for each in lists if each.entries])
     markers.sort(key=lambda marker: (marker.start, -marker.end))
@@ -143,7 +149,7 @@ def _anchored(text: str, prose: Sequence[Block], lists: Sequence[ReferenceList])
         group: list[int] = []
         start = end = number = 0
         for link in _ANCHORED.finditer(text, block.start, block.end):
-            if (entry := named.get(link["id"])) is None:
+            if (entry := named.get(link["id"] or link["href"])) is None:
                 continue
             near = group and link.start() - end <= _MAX_BETWEEN
             between = _BETWEEN_LINKS.fullmatch(text, end, link.start()) if near else None
@@ -151,7 +157,8 @@ def _anchored(text: str, prose: Sequence[Block], lists: Sequence[ReferenceList])
                 if group:
                     yield _around(text, block, start, end, group)
                 start, group, number = link.start(), [], 0
-            last, number = number, int(link["words"]) if _NUMBER.fullmatch(link["words"]) else 0
+            words = (link["words"] or link["inside"] or "").strip("\\[]().,; ")
+            last, number = number, int(words) if _NUMBER.fullmatch(words) else 0
             if between and between["dash"] and 0 < number - last == entry - group[-1] <= _MAX_RANGE:
                 group += range(group[-1] + 1, entry)
             group.append(entry)
@@ -279,8 +286,12 @@ def _superscripts(text: str, block: Block) -> _Found:
         (m.start(), m.end(), m[0].translate(_FROM_SUPERSCRIPT))
         for m in _UNICODE_SUPERSCRIPT.finditer(text, block.start, block.end)
     ]
+    found += [
+        (m.start(), m.end(), "".join(m[1].split()).strip(",;–-"))
+        for m in _TEX_SUPERSCRIPT.finditer(text, block.start, block.end)
+    ]
     for start, end, numbers in found:
-        before = text[max(block.start, start - 12) : start]
+        before = text[max(block.start, start - 12) : start].rstrip()
         if before and not (numbers in _POWERS and _RAISED_TO_A_POWER.search(before)):
             yield start, end, numbers
 
@@ -301,36 +312,14 @@ def _parenthesised(text: str, block: Block) -> _Found:
 
 
 def _resolve(numbers: str, entries: dict[str, int]) -> tuple[int, ...]:
-    """The entries that `12, 13-15` names; none at all when one end of a part is in no list."""
+    """The entries that `12, 13-15` names; none at all when one end of a part is in no list, or too far off."""
     found: list[int] = []
     for match in _PART.finditer(numbers):
         first, last = int(match[1]), int(match[2] or match[1])
-        if str(first) not in entries or str(last) not in entries or last < first:
+        if str(first) not in entries or str(last) not in entries or not 0 <= last - first <= _MAX_RANGE:
             return ()
-        found.extend(
-            entries[key] for n in range(first, min(last, first + len(entries)) + 1) if (key := str(n)) in entries
-        )
+        found.extend(entries[key] for n in range(first, last + 1) if (key := str(n)) in entries)
     return tuple(dict.fromkeys(found))
-
-
-def _keyed(text: str, prose: Sequence[Block], references: list[Reference]) -> list[Marker]:
-    """Markers by citation key, `[@doi:10.1371/x; @pmid:2]`; their entries are made from the keys."""
-    known = {entry.key: n for n, entry in enumerate(references)}
-    tags = dict(_DEFINITION.findall(text))
-    markers: list[Marker] = []
-    for block in prose:
-        for match in _CITED_KEYS.finditer(text, block.start, block.end):
-            named: list[int] = []
-            for key in (each.rstrip(".") for each in _KEY.findall(match[0])):
-                if key not in known:
-                    known[key] = len(references)
-                    kind, _, value = tags.get(key, key).partition(":")
-                    doi, pmid = (value if kind == "doi" else ""), (value if kind == "pmid" else "")
-                    references.append(Reference(key, "", doi, pmid, 0, 0))
-                named.append(known[key])
-            if named:
-                markers.append(Marker(match.start(), match.end(), tuple(dict.fromkeys(named))))
-    return markers
 
 
 def _without_overlap(markers: Sequence[Marker]) -> list[Marker]:

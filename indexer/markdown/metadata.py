@@ -12,8 +12,9 @@ from urllib.parse import quote
 import yaml
 from yaml.nodes import Node
 
+from indexer.markdown.authors import UNKNOWN, split_authors, yaml_authors
 from indexer.papers import Notice
-from indexer.syntax import unescape
+from indexer.syntax import HTML_TAG, unescape
 
 _FRONT_MATTER = re.compile(
     r"\ufeff?---[ \t]*(?:\r\n|\r|\n)(.*?)(?:\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=\r|\n|\Z)", re.DOTALL
@@ -102,10 +103,6 @@ class Metadata:
 
 
 _NOTHING = ("~", "null", "Null", "NULL")
-_UNKNOWN = ("nan", "none", "unknown")
-_AUTHOR_END = re.compile(r",\s+(?!(?:Jr|Sr|II|III|IV)\b)|\s+and\s+")
-_FAMILY_FIRST = re.compile(r"(?![^a-z]+,)[\w’'-]+,\s+(?!.*\sand\s)[^,;]+")
-"""One word before the only comma: `Jamieson, Amanda M`; not `WHO, Red Cross`."""
 
 
 def front_matter_end(text: str) -> int:
@@ -127,7 +124,7 @@ def read_front_matter(text: str, metadata: Metadata) -> None:
         value = next(found, "")
         return " ".join(value.split()) if isinstance(value, str) and value not in _NOTHING else ""
 
-    metadata.authors = _yaml_authors(known.get("authors", known.get("author")))
+    metadata.authors = yaml_authors(known.get("authors", known.get("author")))
     metadata.add(
         title=text_of("title"),
         paper_id=text_of("paper-id"),
@@ -161,21 +158,6 @@ def _load(source: str) -> object:
         return None
 
 
-def _yaml_authors(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return split_authors(value)
-    if not isinstance(value, list):
-        return ()
-    names: list[str] = []
-    for each in value:
-        if isinstance(each, Mapping):
-            given, family = str(each.get("given", "")), str(each.get("family", ""))
-            names.append(str(each.get("name") or f"{given} {family}").strip())
-        else:
-            names.append(str(each).strip())
-    return tuple(name for name in names if name)
-
-
 def _yaml_notices(known: Mapping[str, object]) -> tuple[Notice, ...]:
     """`notices: [retracted]`, `retracted: true`."""
     listed = known.get("notices")
@@ -190,26 +172,23 @@ def says_retracted(title: str) -> bool:
     return bool(_RETRACTED.match(title))
 
 
-def split_authors(value: str) -> tuple[str, ...]:
-    """`A B, C D`, `A B and C D`, `B, A; D, C` or, of one author, `B, A`."""
-    if value.lower() in _UNKNOWN:
-        return ()
-    by_semicolons = ";" in value or _FAMILY_FIRST.fullmatch(value)
-    parts = value.split(";") if by_semicolons else _AUTHOR_END.split(value)
-    return tuple(name for part in parts if (name := " ".join(part.strip("*_ ").split())))
-
-
 def is_header(source: str) -> bool:
     """Whether every line of a block above the first section is metadata: a label with a value of its kind, a record."""
     return all(_is_header_line(line) for line in re.split(r"[\r\n]+", source) if line.strip())
 
 
 def _is_header_line(line: str) -> bool:
+    line = _untagged(line)
     if labelled := _LABELLED.fullmatch(line):
         return _fits(labelled[1].lower(), labelled[2].strip())
     if _RECORD.fullmatch(line):
         return any(_RECORD_PART.fullmatch(part.strip()) for part in line.split("·"))
     return bool(_URL.fullmatch(line.strip()))
+
+
+def _untagged(line: str) -> str:
+    """A line of HTML without its tags."""
+    return HTML_TAG.sub("", line) if line.startswith("<") else line
 
 
 def _fits(label: str, value: str) -> bool:
@@ -239,12 +218,12 @@ def _fits(label: str, value: str) -> bool:
 def _are_names(value: str) -> bool:
     """Whether most words are capitalised, or of a script without capitals, as in no sentence."""
     words = _WORD.findall(value)
-    return sum(not word[0].islower() for word in words) * 2 > len(words) or value.lower() in _UNKNOWN
+    return sum(not word[0].islower() for word in words) * 2 > len(words) or value.lower() in UNKNOWN
 
 
 def read_header(source: str, metadata: Metadata) -> None:
     """Take over what a header block says."""
-    for line in re.split(r"[\r\n]+", source):
+    for line in map(_untagged, re.split(r"[\r\n]+", source)):
         labelled = _LABELLED.fullmatch(line)
         if labelled:
             _read_labelled(labelled[1].lower(), labelled[2].strip(), metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +19,14 @@ _ANCHOR = re.compile(
     re.IGNORECASE,
 )
 """`<a id="B12"></a>`: what links in the text name an entry by."""
-_NUMBERED_LINE = re.compile(r"^[ \t]*(\[\^?)?(\d{1,4})(?:\]:?|[.)])[ \t]+", re.MULTILINE)
+_KEY_BEHIND_ANCHOR = re.compile(r"(?:\[(\d{1,4})\]|(\d{1,4})[.)](?=\s))[ \t]*")
+_HTML_ITEM = re.compile(r"<li\b(?:[^<>]{0,200}?\bid\s*=\s*[\"']?(?P<id>[^\s\"'<>]{1,200}))?[^<>]*>\s*", re.IGNORECASE)
+_HTML_ITEM_END = re.compile(r"(?:\s*</?(?:li|ol|ul|div)\b[^<>]*>)+\s*\Z", re.IGNORECASE)
+_NOTE = re.compile(
+    r"(?:^|(?<=[\r\n]))[ \t]*(?:[-*+][ \t]+)?\[\^(?P<label>[^\[\]\s]{1,60})\]:[ \t]*(?P<note>[^\s][^\r\n]*)"
+)
+"""A footnote's label and first line: `[^1]: Tern O. Bone Rep. 2001.`"""
+_NUMBERED_LINE = re.compile(r"(?:^|(?<=\r))[ \t]*(\[\^?)?(\d{1,4})(?:\]:?|[.)])[ \t]+", re.MULTILINE)
 _PMID_LABELLED = re.compile(r"\bPMID:?\s*(\d{1,8})\b", re.IGNORECASE)
 _PMID_LAST = re.compile(r"(?:^|\s)(\d{7,8})\.?$")
 """PubMed ids of the last decades have seven or eight digits; no page, year or volume has."""
@@ -52,7 +60,8 @@ def read_references(
             each.take(text, block)
         each.number_lazy_ones()
         since = max(after, sections[sections[section].parent].start)
-        by_place = each.number_by_place([n for at, n in numbers if since <= at < start])
+        between = slice(bisect_left(numbers, (since, 0)), bisect_left(numbers, (start, 0)))
+        by_place = each.number_by_place([n for _, n in numbers[between]])
         entries: dict[str, int] = {}
         for n, entry in enumerate(each.entries, start=len(references)):
             if entry.key:
@@ -61,7 +70,22 @@ def read_references(
         lists.append(ReferenceList(start, since if by_place else 0, entries, by_place, anchors))
         references.extend(each.entries)
         after = each.blocks[-1].end
-    return references, read_markers(text, sections, prose, lists, references)
+    notes = _notes(text, references)
+    return references, read_markers(text, sections, prose, lists, references, notes)
+
+
+def _notes(text: str, references: list[Reference]) -> dict[str, int]:
+    """The entries that are footnotes, by their labels; those outside a reference list are added to `references`."""
+    starts = {entry.start: n for n, entry in enumerate(references)}
+    notes: dict[str, int] = {}
+    for match in _NOTE.finditer(text) if "[^" in text else ():
+        start, entry = match.start("note"), match["note"].rstrip()
+        if start not in starts and _DATED.search(entry) and (_NAMED.match(entry) or clean_doi(entry)):
+            starts[start] = len(references)
+            references.append(_reference(match["label"], entry, start))
+        if start in starts:
+            notes.setdefault(match["label"], starts[start])
+    return notes
 
 
 @dataclass(slots=True)
@@ -127,11 +151,20 @@ def _entry_blocks(text: str, blocks: Sequence[Block]) -> list[Block]:
     """The blocks of a reference list that are entries: not its tables and captions, nor a note under it."""
     candidates = [b for b in blocks if b.kind in ("paragraph", "list_item", "quote")]
     listed = [
-        b for b in candidates if b.kind == "list_item" or _is_numbered(text, b) or _ANCHOR.match(text, b.start, b.end)
+        b
+        for b in candidates
+        if b.kind == "list_item"
+        or _is_numbered(text, b)
+        or _ANCHOR.match(text, b.start, b.end)
+        or _is_html_list(text, b)
     ]
     if len(listed) * 2 >= len(candidates):
         return listed
     return [b for b in candidates if _DATED.search(text, b.start, b.end)]
+
+
+def _is_html_list(text: str, block: Block) -> bool:
+    return text.startswith("<", block.start) and bool(_HTML_ITEM.search(text, block.start, block.end))
 
 
 def _is_numbered(text: str, block: Block) -> bool:
@@ -179,6 +212,9 @@ def _entries(text: str, block: Block) -> Iterator[tuple[Reference, tuple[str, ..
     """The entries of a block, with the anchors on each: one entry, or one a line where several lines are numbered, each
     one more than the last. Anchors alone are an entry without text.
     """
+    if _is_html_list(text, block):
+        yield from _html_entries(text, block)
+        return
     starts: list[int] = []
     form, last = None, 0
     for line in _NUMBERED_LINE.finditer(text, block.start, block.end):
@@ -193,9 +229,22 @@ def _entries(text: str, block: Block) -> Iterator[tuple[Reference, tuple[str, ..
         match = _ENTRY.match(text, start, end)
         key = (match[1] or match[2] or "") if match else ""
         start, own = _anchors(text, match.end() if match else start, end)
+        if (above or own) and not key and (behind := _KEY_BEHIND_ANCHOR.match(text, start, end)):
+            key, start = behind[1] or behind[2], behind.end()
         entry = text[start:end].rstrip()
         if entry or above or own:
             yield _reference(key, entry, start), above + own
+
+
+def _html_entries(text: str, block: Block) -> Iterator[tuple[Reference, tuple[str, ...]]]:
+    """The items of an HTML list, those of an ordered one numbered by place, with their ids."""
+    items = list(_HTML_ITEM.finditer(text, block.start, block.end))
+    ordered = text[block.start : items[0].start()].lower().find("<ol") >= 0
+    ends = [item.start() for item in items[1:]] + [block.end]
+    for n, (item, end) in enumerate(zip(items, ends, strict=True), start=1):
+        entry = _HTML_ITEM_END.sub("", text[item.end() : end])
+        if entry:
+            yield _reference(str(n) if ordered else "", entry, item.end()), (item["id"],) if item["id"] else ()
 
 
 def _anchors(text: str, start: int, end: int) -> tuple[int, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexer.papers import Role, Section
 from indexer.syntax import HTML_TAG, unescape, without_emphasis
@@ -19,6 +19,10 @@ _ATTRIBUTES = re.compile(r"\s*\{[#.:][^{}]*\}\s*$")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BOLD_LINE = re.compile(r"(\*\*|__)(?=[^\s*_])((?:(?!\1)[^\r\n])+)\1[:.]?")
 
+_UNSPACED = re.compile(r"(#{2,6})([^\W\d_][^\r\n#]{2,120})#*")
+_SPACED_OUT = re.compile(r"(?<!\S)(?:\S ){3,}\S(?!\S)")
+"""`A B S T R A C T`, as it is printed over some abstracts."""
+
 _DOTTED_LINE = re.compile(r"\d{1,2}(?:\.\d{1,2})+\.?[ \t]+[A-Z][^.!?;:\r\n|]{2,100}")
 _TYPED_ITEM = re.compile(r"\d{1,2}[.)][ \t]+([^\r\n]{3,60})")
 _SECTION_WORDS = frozenset(
@@ -28,6 +32,8 @@ _SECTION_WORDS = frozenset(
     .replace("    ", "")
     .split("|")
 )
+
+_OPENING_WORDS = frozenset({"abstract", "summary", "introduction", "background"})
 
 _WORDS = re.compile(r"[a-z']+")
 _REFERENCES = re.compile(
@@ -102,9 +108,21 @@ def typed_heading(source: str, *, lone_item: bool) -> Heading | None:
     return _heading(source, BOLD_LEVEL) if _DOTTED_LINE.fullmatch(source) else None
 
 
+def unspaced_heading(source: str) -> Heading | None:
+    """The heading that `##Methods` was meant to be."""
+    match = _UNSPACED.fullmatch(source)
+    return _heading(match[2], len(match[1])) if match else None
+
+
+def is_opening(heading: Heading) -> bool:
+    """Whether a heading is one that papers begin with, under their title: `Abstract`, `1. Introduction`."""
+    return heading.title[len(heading.number) :].strip(" .)").lower() in _OPENING_WORDS
+
+
 def clean_title(source: str) -> str:
     """A title as it reads: emphasis, tags, attributes, escapes and entities resolved, white space folded."""
     plain = unescape(without_emphasis(HTML_TAG.sub("", _ATTRIBUTES.sub("", source))))
+    plain = _SPACED_OUT.sub(lambda match: match[0].replace(" ", ""), plain)
     return " ".join(html.unescape(plain).split()).rstrip(":").strip()
 
 
@@ -126,9 +144,11 @@ class SectionTree:
         """The new section's index.
 
         A numbered heading belongs to the nearest open section whose number is the longest beginning of its own;
-        without one, or without a number, its level decides.
+        without one, or without a number, its level decides. `3. Results` stands beside an open `2. Methods` at whatever
+        level it is written.
         """
         parent = self._numbered_parent(heading.number)
+        heading = replace(heading, level=self._level_beside(heading))
         if parent is not None:
             del self._open[parent + 1 :]
         else:
@@ -142,6 +162,14 @@ class SectionTree:
         self.sections.append(Section(heading.title, heading.number, above, outer.level + 1, start, role))
         self._open.append((len(self.sections) - 1, heading))
         return len(self.sections) - 1
+
+    def _level_beside(self, heading: Heading) -> int:
+        """The level of the open section that is numbered one less, unless one of the heading's own level is."""
+        if not heading.number.isdecimal():
+            return heading.level
+        before = str(int(heading.number) - 1)
+        levels = [each.level for _, each in self._open if each.number == before]
+        return levels[0] if levels and heading.level not in levels else heading.level
 
     def _numbered_parent(self, number: str) -> int | None:
         parts = number.split(".")
