@@ -560,6 +560,6 @@ def assert_is_made_of_lists(page: str, citations: Sequence[Citation]) -> None:
         "code_inline",
     }
     assert all(str(link).startswith(("https://", "http://")) for link in links)
-    spans = [f"{one_line(each.source)}:{each.start}-{each.end}" for each in citations]
+    spans = [one_line(each.span) for each in citations]
     assert [each.content for each in inline if each.type == "code_inline"] == spans
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", page)
