@@ -6,10 +6,8 @@ import gc
 import html
 import re
 import time
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from indexer.jats.maths import tex
 from indexer.markdown import parse_markdown
 from indexer.papers import CONTENT_KINDS, Paper
 from tests.golden import jats_cases, markdown_of
+from tests.invariants import letters, name, plain, runs, title_paths
 
 
 def article(body: str, front: str = "", back: str = "") -> bytes:
@@ -371,62 +370,10 @@ def test_any_tree_is_read_and_its_letters_are_there(parts: list[str]) -> None:
     assert not want - have
 
 
-# An independent reading of the XML, for the shared papers: what stands in which element, in letters and digits alone.
+# Over the shared papers, beside an independent reading of their XML.
 
-_BLOCKS = frozenset(
-    """fig table-wrap list disp-formula inline-formula boxed-text def-list supplementary-material media fig-group
-    disp-quote math tex-math array code inline-graphic graphic fn p title label alternatives sec caption list-item
-    def-item""".split()
-)
-_SECTIONS = frozenset("sec app ack notes glossary ref-list bio fn-group app-group".split())
-_LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?:[^()\s]|\([^()]*\))*\)")
-_TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 _NO_TARGETS = {"10.7554_eLife.00666"}
 """A test of what JATS can do: one citation stands in a section of prose that is called References."""
-
-
-def letters(text: str) -> str:
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
-
-
-def plain(markdown: str) -> str:
-    for _ in range(3):
-        markdown = _LINK.sub(r"\1", markdown)
-    return html.unescape(_TAG.sub("", markdown.replace("<br>", " ")))
-
-
-def name(element: ET.Element) -> str:
-    return element.tag.rsplit("}", 1)[-1]
-
-
-def runs(element: ET.Element) -> Iterator[str]:
-    """The text of an element between its formulas, citations and inner blocks."""
-    pieces = [element.text or ""]
-    for child in element:
-        if name(child) in _BLOCKS or child.get("ref-type") == "bibr" or name(child) in ("object-id", "pub-id"):
-            yield "".join(pieces)
-            pieces = []
-        else:
-            *before, last = runs(child)
-            for n, run in enumerate(before):
-                yield "".join([*pieces, run]) if n == 0 else run
-                pieces = [] if n == 0 else pieces
-            pieces.append(last)
-        pieces.append(child.tail or "")
-    yield "".join(pieces)
-
-
-def title_paths(element: ET.Element, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for child in element:
-        if name(child) in ("boxed-text", "disp-quote"):
-            continue
-        below = path
-        if name(child) in _SECTIONS:
-            words = " ".join("".join(each.itertext()) for tag in ("label", "title") for each in child.findall(tag))
-            if title := letters(words):
-                below = (*path, title)
-                yield below
-        yield from title_paths(child, below)
 
 
 @pytest.fixture(scope="module")
