@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import cache, partial
 
 from fuzz_choices import Case, Choose, files, pick
@@ -87,6 +88,9 @@ class JatsWriter:
         if kind == 14:
             return self._in("inline-graphic", "", href=pick(self.choose, _IDS))
         return self._block() if not self.choose(4) else self.word()
+
+    def _run_of_title(self) -> str:
+        return self._in("italic", self.word()) if not self.choose(4) else self.word()
 
     def _maths(self) -> str:
         kind = self.choose(4)
@@ -196,7 +200,10 @@ class JatsWriter:
         return self._in("ref", f"{label}{citation}", id=pick(self.choose, _IDS))
 
     def _front(self) -> str:
-        title = self._in("title-group", self._in("article-title", self._many(self._run, 3)))
+        n_words = len(self.words)
+        note = self._in("fn", self._paragraph()) if not self.choose(4) else ""
+        del self.words[n_words:]  # a title's notes are left out
+        title = self._in("title-group", self._in("article-title", f"{self._many(self._run_of_title, 3)}{note}"))
         ids = self._in(
             "article-id",
             pick(self.choose, ["10.1/x", "12", "PMC7", "x/../y", " "]),
@@ -227,7 +234,7 @@ def spliced_tree(choose: Choose, seeds: Sequence[ET.Element]) -> bytes:
     places = [
         each for each in source.iter() if each.tag in ("sec", "table-wrap", "ref-list", "fig", "p", "abstract", "list")
     ]
-    parts = [ET.fromstring(ET.tostring(pick(choose, places))) for _ in range(1 + choose(2))] if places else []
+    parts = [deepcopy(pick(choose, places)) for _ in range(1 + choose(2))] if places else []
     body = ET.Element("body")
     for part in parts:
         part.tail = None
@@ -248,7 +255,7 @@ def _change(body: ET.Element, choose: Choose) -> None:
         case 0:
             above.remove(chosen)
         case 1:
-            above.insert(choose(len(above) + 1), ET.fromstring(ET.tostring(chosen)))
+            above.insert(choose(len(above) + 1), deepcopy(chosen))
         case 2:
             chosen.tag = pick(choose, TAGS)
         case 3:
@@ -259,7 +266,7 @@ def _change(body: ET.Element, choose: Choose) -> None:
         case 4:
             chosen.text = (chosen.text or "") + pick(choose, DECOR)
         case _:
-            moved = ET.fromstring(ET.tostring(chosen))
+            moved = deepcopy(chosen)
             pick(choose, every)[1].append(moved)
 
 
@@ -284,4 +291,5 @@ def any_case(choose: Choose) -> Case:
     if choose(3) == 2:
         return Case(spliced_tree(choose, _roots()))
     writer = JatsWriter(choose)
-    return Case(writer.article(), tuple(writer.words))
+    data = writer.article()
+    return Case(data, tuple(word for word in writer.words if word.encode() in data))

@@ -167,7 +167,7 @@ def check_jats(data: bytes, words: Iterable[str] = ()) -> JatsPaper | None:
         assert _NEXT_STEP.search(article), article
         return None
     paper = check_markdown(article.markdown)
-    found = letters(plain("\n".join(paper.text[b.start : b.end] for b in paper.blocks if b.kind != "markup")))
+    found = "".join(letters(plain(paper.text[b.start : b.end])) for b in paper.blocks if b.kind != "markup")
     lost = [*lost_words(read_tree(data), found), *(word for word in words if letters(word) not in found)]
     assert not lost, lost[:3]
     return article
@@ -216,7 +216,7 @@ def runs(element: Element) -> Iterator[str]:
     """The text of an element between its formulas, citations and inner blocks."""
     pieces = [element.text or ""]
     for child in element:
-        if name(child) in _BLOCKS or child.get("ref-type") == "bibr" or name(child) in ("object-id", "pub-id"):
+        if name(child) in _BLOCKS or child.get("ref-type") == "bibr" or _is_written_otherwise(child):
             yield "".join(pieces)
             pieces = []
         else:
@@ -227,6 +227,13 @@ def runs(element: Element) -> Iterator[str]:
             pieces.append(last)
         pieces.append(child.tail or "")
     yield "".join(pieces)
+
+
+def _is_written_otherwise(element: Element) -> bool:
+    """Whether Markdown has other words in an element's place: `doi:10.1000/x`, a link's address."""
+    if name(element) in ("ext-link", "uri"):
+        return not letters("".join(element.itertext()))
+    return name(element) in ("object-id", "pub-id")
 
 
 def title_paths(element: Element, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

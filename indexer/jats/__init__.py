@@ -36,6 +36,7 @@ _LEFT_OUT_FRONT = (
     "history",
     "permissions",
     "funding-group/award-group",
+    "title-group//fn",
 )
 """What of the front matter neither the Markdown nor its front matter has whole."""
 

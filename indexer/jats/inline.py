@@ -285,4 +285,4 @@ def _tex(element: Element) -> str:
             maths = sorted((child for child in given if child.tag in _MATHS), key=lambda child: child.tag != "tex-math")
             return next(filter(None, map(_tex, maths)), "")
         return _tex(given[0]) if len(given) == 1 and given[0].tag in _MATHS else ""
-    return _LESS.sub("< ", _SPACE.sub(" ", tex)).replace("$$", "$ $").strip()
+    return _LESS.sub("< ", _SPACE.sub(" ", tex)).replace("$$", "$ $").replace("](", "] (").strip()
