@@ -46,11 +46,14 @@ class JatsWriter:
 
     def word(self) -> str:
         """A new word that must be found again, perhaps with odd characters about it."""
-        self._n += 1
-        word = f"w{self._n}q"
-        self.words.append(word)
+        word = self._bare_word()
         before, after = (pick(self.choose, DECOR) if not self.choose(3) else "" for _ in range(2))
         return html.escape(f"{before}{word}{after}", quote=False)
+
+    def _bare_word(self) -> str:
+        self._n += 1
+        self.words.append(f"w{self._n}q")
+        return self.words[-1]
 
     def _many(self, make: Callable[[], str], most: int) -> str:
         pieces = []
@@ -180,9 +183,8 @@ class JatsWriter:
         )
 
     def _code(self) -> str:
-        return self._in(
-            pick(self.choose, ["code", "preformat"]), self.word() + pick(self.choose, ["", "\n", "```", "\n~~~\n"])
-        )
+        words = self._bare_word() + pick(self.choose, ["", "\n", "```", "\n~~~\n", "\n# x\n\n- y"])
+        return self._in(pick(self.choose, ["code", "preformat"]), words)
 
     def _back_part(self) -> str:
         kind = self.choose(4)

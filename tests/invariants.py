@@ -185,7 +185,9 @@ def _read_or_refused(data: bytes) -> JatsPaper | str:
 _BLOCKS = frozenset(
     """fig table-wrap list disp-formula inline-formula boxed-text def-list supplementary-material media fig-group
     disp-quote math tex-math array code inline-graphic graphic fn p title label alternatives sec caption list-item
-    def-item""".split()
+    def-item table thead tbody tr td th preformat statement verse-group disp-formula-group table-wrap-group permissions
+    ack app app-group bio notes glossary ref-list ref fn-group table-wrap-foot term def mixed-citation
+    element-citation""".split()
 )
 _SECTIONS = frozenset("sec app ack notes glossary ref-list bio fn-group app-group".split())
 _READ = frozenset({"p", "td", "th", "list-item", "caption"})
@@ -203,7 +205,7 @@ def letters(text: str) -> str:
 def plain(markdown: str) -> str:
     """Markdown without its links' targets, tags and entities."""
     for _ in range(3):
-        markdown = _LINK.sub(r"\1", markdown)
+        markdown = _LINK.sub("\0\\1\0", markdown)  # `<[a](#b)` begins no tag
     return html.unescape(_TAG.sub("", markdown.replace("<br>", " ")))
 
 

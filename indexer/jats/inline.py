@@ -39,6 +39,8 @@ _UNSAFE = re.compile(r"[^\w.:-]")
 _ENTITY = re.compile(r"&(#?\w{0,31};?)")
 _LESS = re.compile(r"<(?=[A-Za-z/!?])")
 """In TeX; with a space it is no tag."""
+_TEMPLATE = re.compile(r"\{(?=[{%]|##)")
+"""What `indexer.markdown` takes for template code, of which it reads nothing."""
 _BACKSLASH = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
 _MAX_EMPHASIS = 200
 """What `indexer.syntax` takes for emphasis is no longer."""
@@ -81,7 +83,7 @@ def settle(text: str, separator: str = " ") -> str:
     while bare != text:
         bare, text = text, _SPACE_CLOSE.sub(r"\2\1", _OPEN_SPACE.sub(r"\2\1", _EMPTY.sub("", text)))
         text = _SPACE.sub(" ", text)
-    text = _ADJACENT.sub("", text)
+    text = _TEMPLATE.sub(r"{\\", _ADJACENT.sub("", text))
     text = _literal(text)
     while (marked := _EMPHASIS.sub(_emphasised, text)) != text:
         text = marked
@@ -285,4 +287,5 @@ def _tex(element: Element) -> str:
             maths = sorted((child for child in given if child.tag in _MATHS), key=lambda child: child.tag != "tex-math")
             return next(filter(None, map(_tex, maths)), "")
         return _tex(given[0]) if len(given) == 1 and given[0].tag in _MATHS else ""
-    return _LESS.sub("< ", _SPACE.sub(" ", tex)).replace("$$", "$ $").replace("](", "] (").strip()
+    tex = _LESS.sub("< ", _SPACE.sub(" ", tex)).replace("$$", "$ $").replace("](", "] (").strip()
+    return _TEMPLATE.sub("{ ", tex)
