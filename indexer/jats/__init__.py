@@ -84,7 +84,7 @@ def _blocks(root: Element) -> Iterator[str]:
     for reply in _replies(root):
         kind = reply.get("article-type", "").replace("-", " ").capitalize()
         yield heading(title_line(reply) or settle(plain(kind)) or "Reply", 2)
-        yield from _body(reply, Writer(numbers_called(reply)), 3)
+        yield from _body(reply, Writer(numbers_called(reply), writer.room), 3)
 
 
 def _body(article: Element, writer: Writer, level: int) -> Iterator[str]:
