@@ -7,9 +7,11 @@ import re
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +21,6 @@ from indexer.errors import SourceError
 from indexer.jats import read_jats
 from indexer.markdown import parse_markdown
 from indexer.sources import SourceFile, find_sources, parse_source, read_bytes
-from tests.invariants import check_markdown
 
 MB = 1_000_000
 SECRET = "canary words"
@@ -301,9 +302,14 @@ def test_markdown_opens_nothing(watch: Watch, text: str) -> None:
     assert not seen
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_any_paper_that_the_fuzzer_makes(data: st.DataObject) -> None:
-    from benchmarks import fuzz_markdown
+@pytest.mark.parametrize("parser", ["markdown", "jats"])
+def test_papers_that_the_fuzzer_makes(parser: str, benchmarks: Callable[[str], ModuleType]) -> None:
+    target = benchmarks("fuzz").target_of(parser)
+    cases = st.composite(lambda draw: target.make(lambda n: draw(st.integers(0, n - 1))))()
 
-    check_markdown(fuzz_markdown.markdown(lambda n: data.draw(st.integers(0, n - 1))))
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(cases)
+    def hold(case: Any) -> None:
+        target.check(case)
+
+    hold()

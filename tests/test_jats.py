@@ -78,11 +78,12 @@ def test_notices_say_which_paper_was_retracted_and_which_says_so(
 
 
 def test_what_is_left_out_is_counted() -> None:
-    front = "<contrib-group><contrib><name><surname>Marsh</surname></name></contrib></contrib-group><aff>Fen wick</aff>"
+    title = "<title-group><article-title>T<fn><p>note</p></fn></article-title></title-group>"
+    front = title + "<contrib-group><contrib><name><surname>Marsh</surname></name></contrib></contrib-group><aff>Fen wick</aff>"
     data = article("<p>x</p>", front).replace(
         b"</article>", b'<sub-article article-type="translation"><body><p>sept</p></body></sub-article></article>'
     )
-    assert read_jats(data).left_out == {"contrib-group": 5, "aff": 7, "translation": 4}
+    assert read_jats(data).left_out == {"contrib-group": 5, "aff": 7, "fn": 4, "translation": 4}
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,9 @@ def test_what_is_left_out_is_counted() -> None:
         ("_a_ and b", "\\_a\\_ and b"),
         ("&lt;p and q&gt; &amp;lt; x &lt; 5", "&lt;p and q> &amp;lt; x < 5"),
         ("[0.1,0.5](n=3)", "[0.1,0.5]\\(n=3)"),
+        ("{{a}} {%b%} {##c##} {<sc>{d</sc>", "{\\{a}} {\\%b%} {\\##c##} {\\{d"),
+        ("<tex-math>\\frac{{a}}{b}</tex-math>", "$\\frac{ {a}}{b}$"),
+        ("<tex-math>f[x](y)</tex-math>", "$f[x] (y)$"),
         ("# no heading", "\\# no heading"),
         ("- no item", "\\- no item"),
         ("12. no item", "12\\. no item"),
