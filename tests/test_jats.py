@@ -79,7 +79,8 @@ def test_notices_say_which_paper_was_retracted_and_which_says_so(
 
 def test_what_is_left_out_is_counted() -> None:
     title = "<title-group><article-title>T<fn><p>note</p></fn></article-title></title-group>"
-    front = title + "<contrib-group><contrib><name><surname>Marsh</surname></name></contrib></contrib-group><aff>Fen wick</aff>"
+    authors = "<contrib-group><contrib><name><surname>Marsh</surname></name></contrib></contrib-group>"
+    front = f"{title}{authors}<aff>Fen wick</aff>"
     data = article("<p>x</p>", front).replace(
         b"</article>", b'<sub-article article-type="translation"><body><p>sept</p></body></sub-article></article>'
     )
