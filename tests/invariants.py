@@ -25,6 +25,7 @@ from indexer.papers import CONTENT_KINDS, Paper, Passage
 LIMIT = 64
 CONFIG = BuildConfig(max_wordpieces=32, merge_below=12)
 _WORD = re.compile(r"\w+|[^\w\s]")
+_CONTROL = re.compile(r"[\0-\x08\x0e-\x1f]")
 _NEXT_STEP = re.compile(r": (?:fetch|write|give|remove)")
 
 
@@ -166,6 +167,7 @@ def check_jats(data: bytes, words: Iterable[str] = ()) -> JatsPaper | None:
     if isinstance(article, str):
         assert _NEXT_STEP.search(article), article
         return None
+    assert not _CONTROL.search(article.markdown)
     paper = check_markdown(article.markdown)
     found = "".join(letters(plain(paper.text[b.start : b.end])) for b in paper.blocks if b.kind != "markup")
     lost = [*lost_words(read_tree(data), found), *(word for word in words if letters(word) not in found)]

@@ -102,6 +102,7 @@ def test_what_is_left_out_is_counted() -> None:
         ("_a_ and b", "\\_a\\_ and b"),
         ("&lt;p and q&gt; &amp;lt; x &lt; 5", "&lt;p and q> &amp;lt; x < 5"),
         ("[0.1,0.5](n=3)", "[0.1,0.5]\\(n=3)"),
+        ('[1]<xref ref-type="fig" rid="F1">(4)</xref> a&lt;<sc>b></sc>', "[1]\\(4) a&lt;b>"),
         ("{{a}} {%b%} {##c##} {<sc>{d</sc>", "{\\{a}} {\\%b%} {\\##c##} {\\{d"),
         ("<tex-math>\\frac{{a}}{b}</tex-math>", "$\\frac{ {a}}{b}$"),
         ("<tex-math>f[x](y)</tex-math>", "$f[x] (y)$"),
@@ -177,6 +178,8 @@ def test_every_row_of_a_table_reads_on_its_own() -> None:
         '<thead><tr><th rowspan="2">Shore</th><th colspan="2">Grip</th></tr><tr><th>mean</th><th>SD</th></tr></thead>'
     )
     assert written(f"<table>{head}{rows}</table>").splitlines()[0] == "| Shore | Grip / mean | Grip / SD |"
+    odd = "<table><tbody><p>one</p><tr><p>two</p><td>three</td></tr></tbody></table>"
+    assert written(odd).splitlines() == ["| one |  |", "| --- | --- |", "| two | three |"]
     both = f"<table-wrap><table>{rows}</table><table><tr><td>second</td></tr></table></table-wrap>"
     assert "| second |" in written(both)
 

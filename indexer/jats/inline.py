@@ -12,7 +12,7 @@ from indexer.jats.tree import text_of
 
 BREAK = "\x07"
 """Between what stands on lines of its own inside one line of Markdown: paragraphs of a cell or a caption."""
-_ITALIC, _ITALIC_END, _BOLD, _BOLD_END, _STAR, _LINE = "\x01\x02\x03\x04\x05\x06"
+_ITALIC, _ITALIC_END, _BOLD, _BOLD_END, _STAR, _LINE, _LINKS_TO = "\x01\x02\x03\x04\x05\x06\x0e"
 """Marks that are settled when the line is whole. No XML holds these characters."""
 
 _MATHS = frozenset({"inline-formula", "disp-formula", "math", "tex-math", "alternatives", "chem-struct"})
@@ -37,8 +37,8 @@ _ADJACENT = re.compile(r"</(su[bp])><\1>")
 _SUPERSCRIPT_LINK = re.compile(r"<sup>([^\[\]<]*)</sup>")
 _UNSAFE = re.compile(r"[^\w.:-]")
 _ENTITY = re.compile(r"&(#?\w{0,31};?)")
-_LESS = re.compile(r"<(?=[A-Za-z/!?])")
-"""In TeX; with a space it is no tag."""
+_LESS = re.compile(r"<(?=[A-Za-z/!?]|\Z)")
+"""What could begin a tag, with what may follow in the next element."""
 _TEMPLATE = re.compile(r"\{(?=[{%]|##)")
 """What `indexer.markdown` takes for template code, of which it reads nothing."""
 _BACKSLASH = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
@@ -84,6 +84,7 @@ def settle(text: str, separator: str = " ") -> str:
         bare, text = text, _SPACE_CLOSE.sub(r"\2\1", _OPEN_SPACE.sub(r"\2\1", _EMPTY.sub("", text)))
         text = _SPACE.sub(" ", text)
     text = _TEMPLATE.sub(r"{\\", _ADJACENT.sub("", text))
+    text = text.replace("](", r"]\(").replace(_LINKS_TO, "](")
     text = _literal(text)
     while (marked := _EMPHASIS.sub(_emphasised, text)) != text:
         text = marked
@@ -130,8 +131,7 @@ def _escape(text: str | None) -> str:
     text = _BACKSLASH.sub(r"\\\\", text)
     text = _ENTITY.sub(_ampersand, text)
     text = _LESS.sub("&lt;", text)
-    text = text.replace("](", r"]\(").replace("`", r"\`")
-    return text.replace("*", _STAR).replace("_", _LINE)
+    return text.replace("`", r"\`").replace("*", _STAR).replace("_", _LINE)
 
 
 def _ampersand(match: re.Match[str]) -> str:
@@ -158,15 +158,15 @@ def _reference(child: Element) -> str:
     rids = [anchor(rid) for rid in child.get("rid", "").split()]
     if child.get("ref-type") != "bibr" or not rids:
         return inner
-    words, others = inner.strip(), "".join(f"[](#{rid})" for rid in rids[1:])
+    words, others = inner.strip(), "".join(f"[{_LINKS_TO}#{rid})" for rid in rids[1:])
     before, after = "", ""
     if match := _SUPERSCRIPT_LINK.fullmatch(words):
         before, words, after = "<sup>", match[1], "</sup>"
     if words[:1] + words[-1:] in ("[]", "()"):
         before, words, after = f"{before}{words[0]}", words[1:-1], f"{words[-1]}{after}"
     if re.search(r"[\[\]\x07]", words):
-        return f"{inner}[](#{rids[0]}){others}"
-    return f"{before}[{words}](#{rids[0]}){others}{after}" + (" " if inner[-1:].isspace() else "")
+        return f"{inner}[{_LINKS_TO}#{rids[0]}){others}"
+    return f"{before}[{words}{_LINKS_TO}#{rids[0]}){others}{after}" + (" " if inner[-1:].isspace() else "")
 
 
 def _link(child: Element) -> str:
@@ -176,7 +176,7 @@ def _link(child: Element) -> str:
     href = re.sub(r"[\s()<>*_\\`\[\]]", lambda match: f"%{ord(match[0]):02X}" if ord(match[0]) < 128 else "", href)
     shown = text_of(child)
     says_it = "." in shown and href.rstrip("/").endswith(shown.rstrip("/"))
-    return inner if says_it else f"[{inner or href}]({href})"
+    return inner if says_it else f"[{inner or href}{_LINKS_TO}{href})"
 
 
 def _name(child: Element) -> str:
@@ -220,7 +220,7 @@ def _picture(child: Element) -> str:
     inner, href = inline(child), child.get("href", "").strip()
     if child.tag != "inline-graphic" or not href:
         return f"{BREAK}{inner}{BREAK}"
-    return f"![{inner.replace(BREAK, ' ').strip()}]({_UNSAFE.sub('_', href)})"
+    return f"![{inner.replace(BREAK, ' ').strip()}{_LINKS_TO}{_UNSAFE.sub('_', href)})"
 
 
 def _emphasis(opening: str, closing: str) -> Callable[[Element], str]:
@@ -267,7 +267,7 @@ def _formula(element: Element, display: bool) -> str:
         return next((shown for child in element if (shown := piece(child)).strip(f" {BREAK}")), "")
     inner = inline(element, frozenset({"label"}))
     if not inner.strip(f" {BREAK}") and (picture := element.find(".//graphic")) is not None:
-        return f"![formula]({_UNSAFE.sub('_', picture.get('href', ''))})"
+        return f"![formula{_LINKS_TO}{_UNSAFE.sub('_', picture.get('href', ''))})"
     return inner
 
 

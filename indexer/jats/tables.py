@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from indexer.jats.inline import line
 
+_PARTS = frozenset({"thead", "tbody", "tfoot"})
 _MAX_SPAN = 100
 _MAX_REPEATED = 200
 """Characters: a cell over several rows or a header over several columns is written in each of them, a longer text
@@ -64,17 +65,17 @@ def pipe_table(table: Element, room: Room) -> str:
 
 def _rows(element: Element, *, in_head: bool) -> Iterator[tuple[Element, bool]]:
     for child in element:
-        if child.tag == "tr":
-            yield child, in_head
-        elif child.tag in ("thead", "tbody", "tfoot"):
+        if child.tag in _PARTS:
             yield from _rows(child, in_head=child.tag == "thead")
+        elif child.tag == "tr" or element.tag in _PARTS:
+            yield child, in_head
 
 
 def _cells(row: Element) -> list[_Cell]:
+    """The cells of a row, whatever they are called; what is no row is a cell."""
     return [
         _Cell(_in_cell(line(cell, separator="<br>")), _span(cell, "colspan"), _span(cell, "rowspan"))
-        for cell in row
-        if cell.tag in ("td", "th")
+        for cell in (row if row.tag == "tr" else [row])
     ]
 
 
