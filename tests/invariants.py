@@ -200,8 +200,8 @@ _TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 
 
 def letters(text: str) -> str:
-    """Letters and digits, those that look alike as one."""
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+    """Letters and digits, those that look alike as one, whatever marks stand on them."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
 
 
 def plain(markdown: str) -> str:

@@ -12,7 +12,7 @@ from indexer.jats.tree import text_of
 
 BREAK = "\x07"
 """Between what stands on lines of its own inside one line of Markdown: paragraphs of a cell or a caption."""
-_ITALIC, _ITALIC_END, _BOLD, _BOLD_END, _STAR, _LINE, _LINKS_TO = "\x01\x02\x03\x04\x05\x06\x0e"
+_ITALIC, _ITALIC_END, _BOLD, _BOLD_END, _STAR, _LINE, _LINKS_TO, _TEX = "\x01\x02\x03\x04\x05\x06\x0e\x0f"
 """Marks that are settled when the line is whole. No XML holds these characters."""
 
 _MATHS = frozenset({"inline-formula", "disp-formula", "math", "tex-math", "alternatives", "chem-struct"})
@@ -46,9 +46,17 @@ _MAX_EMPHASIS = 200
 """What `indexer.syntax` takes for emphasis is no longer."""
 
 
-def line(element: Element, *, skip: frozenset[str] = frozenset(), separator: str = " ") -> str:
-    """The element's content as one line, children named in `skip` left out; `separator` between paragraphs."""
-    return settle(inline(element, skip), separator)
+def line(element: Element, *, skip: frozenset[str] = frozenset()) -> str:
+    """The element's content as one line, children named in `skip` left out."""
+    return settle(inline(element, skip))
+
+
+def cell(element: Element) -> str:
+    """The element's content as a line that no `|` cuts: written by name in a formula, as a reference in text."""
+    parts = re.split(rf"({_TEX}[^{_TEX}]*{_TEX})", inline(element))
+    maths = [part.replace(r"\|", r"\Vert ").replace("|", r"\vert ") for part in parts[1::2]]
+    parts[1::2] = maths
+    return settle("".join(part if n % 2 else part.replace("|", "&#124;") for n, part in enumerate(parts)), "<br>")
 
 
 def inline(element: Element, skip: frozenset[str] = frozenset()) -> str:
@@ -91,7 +99,7 @@ def settle(text: str, separator: str = " ") -> str:
     for stray in (_ITALIC, _ITALIC_END, _BOLD, _BOLD_END):
         text = text.replace(stray, "")
     parts = [stripped for part in text.split(BREAK) if (stripped := part.strip())]
-    return separator.join(parts)
+    return separator.join(parts).replace(_TEX, "$")
 
 
 def _literal(text: str) -> str:
@@ -262,7 +270,7 @@ def formula(element: Element, *, display: bool = False) -> str:
 
 def _formula(element: Element, display: bool) -> str:
     if tex := _tex(element):
-        return f"$${tex}$$" if display else f"${tex}$"
+        return f"$${tex}$$" if display else f"{_TEX}{tex}{_TEX}"
     if element.tag == "alternatives":
         return next((shown for child in element if (shown := piece(child)).strip(f" {BREAK}")), "")
     inner = inline(element, frozenset({"label"}))

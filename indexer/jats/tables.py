@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from indexer.jats.inline import line
+from indexer.jats.inline import cell
 
 _PARTS = frozenset({"thead", "tbody", "tfoot"})
 _MAX_SPAN = 100
@@ -74,21 +73,13 @@ def _rows(element: Element, *, in_head: bool) -> Iterator[tuple[Element, bool]]:
 def _cells(row: Element) -> list[_Cell]:
     """The cells of a row, whatever they are called; what is no row is a cell."""
     return [
-        _Cell(_in_cell(line(cell, separator="<br>")), _span(cell, "colspan"), _span(cell, "rowspan"))
-        for cell in (row if row.tag == "tr" else [row])
+        _Cell(cell(each), _span(each, "colspan"), _span(each, "rowspan"))
+        for each in (row if row.tag == "tr" else [row])
     ]
 
 
-def _in_cell(text: str) -> str:
-    """A line that no `|` cuts: written by name in a formula, as a reference in text."""
-    parts = re.split(r"(\$[^$]+\$)", text)
-    maths = [part.replace(r"\|", r"\Vert ").replace("|", r"\vert ") for part in parts[1::2]]
-    parts[1::2] = maths
-    return "".join(part if n % 2 else part.replace("|", "&#124;") for n, part in enumerate(parts))
-
-
-def _span(cell: Element, name: str) -> int:
-    value = cell.get(name, "").strip()
+def _span(element: Element, name: str) -> int:
+    value = element.get(name, "").strip()
     return min(max(int(value), 1), _MAX_SPAN) if value.isascii() and value.isdecimal() and len(value) < 9 else 1
 
 
