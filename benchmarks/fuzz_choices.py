@@ -19,6 +19,20 @@ class Choose(Protocol):
         ...
 
 
+class Bytes:
+    """Makes choices of bytes, as libFuzzer and hypothesis hand them out; the first of all when they are used up."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def __call__(self, n: int) -> int:
+        """A number from 0 to n - 1."""
+        width = (max(n - 1, 1).bit_length() + 7) // 8
+        at, self._at = self._at, self._at + width
+        return int.from_bytes(self._data[at : self._at], "little") % n
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """An input, and the words that must be found again in what is made of it."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -304,12 +303,11 @@ def test_markdown_opens_nothing(watch: Watch, text: str) -> None:
 
 @pytest.mark.parametrize("parser", ["markdown", "jats"])
 def test_papers_that_the_fuzzer_makes(parser: str, benchmarks: Callable[[str], ModuleType]) -> None:
-    target = benchmarks("fuzz").target_of(parser)
-    cases = st.composite(lambda draw: target.make(lambda n: draw(st.integers(0, n - 1))))()
+    target, choices = benchmarks("fuzz").target_of(parser), benchmarks("fuzz_choices").Bytes
 
     @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(cases)
-    def hold(case: Any) -> None:
-        target.check(case)
+    @given(st.binary(min_size=400, max_size=1600))
+    def hold(data: bytes) -> None:
+        target.check(target.make(choices(data)))
 
     hold()
