@@ -198,10 +198,7 @@ def fuzz_in_this_process(parser: str, folder: Path, seconds: int) -> None:
     findings = Findings(folder, target.suffix)
 
     def one(data: bytes) -> None:
-        if data[:1] < b"\x80":
-            case = Case(data[1:])
-        else:
-            case = target.make(Bytes(data[1:]))
+        case = Case(data[1:]) if data[:1] < b"\x80" else target.make(Bytes(data[1:]))
         with Sieve(findings, new=True):
             findings.check(target, case)
         if findings.n_runs % 200 == 0:

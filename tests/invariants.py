@@ -267,11 +267,12 @@ def _parts(article: Element) -> Iterator[Element]:
         if (meta := article.find(path)) is not None:
             yield from (each for each in meta if each.tag in ("abstract", "trans-abstract"))
             break
-    replies = [each for each in article if each.tag in ("sub-article", "response")]
-    for each in [article, *(reply for reply in replies if reply.get("article-type") != "translation")]:
-        first = (each.find(path) for path in ("body", "back"))
-        yield from (part for part in first if part is not None)
-        yield from each.findall("floats-group")
+    first = (article.find(path) for path in ("body", "back"))
+    yield from (part for part in first if part is not None)
+    yield from article.findall("floats-group")
+    for reply in article:
+        if reply.tag in ("sub-article", "response") and reply.get("article-type") != "translation":
+            yield from (part for part in _parts(reply) if "abstract" not in part.tag)
 
 
 def _read(element: Element) -> Iterator[Element]:

@@ -265,6 +265,15 @@ def test_the_tree_is_that_of_the_titles() -> None:
     ]
 
 
+def test_answers_to_replies_are_read_and_the_title_of_the_back_matter() -> None:
+    nested = "<sub-article><body><p>a reply</p></body><response><body><p>an answer</p></body></response></sub-article>"
+    back = "<title>Backmatter</title><ack><p>thanks</p></ack>"
+    data = article("<p>x</p>", back=back).replace(b"</article>", f"{nested}</article>".encode())
+    assert read_jats(data).markdown.split("\n\n") == [
+        "x", "Backmatter", "## Acknowledgements", "thanks", "## Reply", "a reply", "## Reply", "an answer\n",
+    ]  # fmt: skip
+
+
 DOCTYPE = '<!DOCTYPE article PUBLIC "-//x" "http://169.254.169.254/x.dtd">'
 
 

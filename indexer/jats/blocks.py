@@ -106,6 +106,7 @@ class Writer:
 
     def back(self, element: Element, level: int) -> Iterator[str]:
         """The back matter: what stands loose in it has a heading too."""
+        yield from _titles(element)
         loose = Element("notes")
         for child in element:
             if child.tag in self._blocks and child.tag not in ("p", "list", "def-list"):

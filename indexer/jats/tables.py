@@ -96,13 +96,13 @@ def _grid(rows: Sequence[Sequence[_Cell]], room: Room, *, across: bool) -> list[
             if n_more > 1:
                 below[column] = (text, n_more - 1)
         column = 0
-        for cell in row:
+        for each in row:
             while column in placed:
                 column += 1
-            columns, n_rows = room.spans(cell)
-            repeated = cell.text if len(cell.text) <= _MAX_REPEATED else ""
+            columns, n_rows = room.spans(each)
+            repeated = each.text if len(each.text) <= _MAX_REPEATED else ""
             for n in range(columns):
-                placed[column + n] = (repeated if across else "") if n else cell.text
+                placed[column + n] = (repeated if across else "") if n else each.text
                 if n_rows > 1:
                     below[column + n] = (repeated if across or not n else "", n_rows - 1)
             column += columns
