@@ -14,6 +14,7 @@ from functools import cache, partial
 from fuzz_choices import Case, Choose, files, pick
 
 _MAX_ELEMENTS = 150
+_MAX_CHILDREN = 30
 
 DECOR = [
     "", "*", "_", "**", "<", ">", "&", "&amp;", "[", "]", "](", "(", "|", "#", "# ", "- ", "1. ", "\\", "`", "```",
@@ -240,6 +241,7 @@ def spliced_tree(choose: Choose, seeds: Sequence[ET.Element]) -> bytes:
     body = ET.Element("body")
     for part in parts:
         part.tail = None
+        del part[_MAX_CHILDREN:]
         body.append(part)
     for _ in range(choose(10)):
         _change(body, choose)

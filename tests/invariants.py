@@ -193,8 +193,10 @@ _BLOCKS = frozenset(
 )
 _SECTIONS = frozenset("sec app ack notes glossary ref-list bio fn-group app-group".split())
 _READ = frozenset({"p", "td", "th", "list-item", "caption"})
-_ONE_OF = frozenset("alternatives citation-alternatives math tex-math sec-meta processing-meta institution-id".split())
-"""What is read in part, or is no words of the paper."""
+_NOT_AS_IT_STANDS = frozenset(
+    "alternatives citation-alternatives math tex-math sec-meta processing-meta institution-id ref".split()
+)
+"""What is read in part or in another order, or is no words of the paper."""
 _LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?:[^()\s]|\([^()]*\))*\)")
 _TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 
@@ -276,7 +278,7 @@ def _parts(article: Element) -> Iterator[Element]:
 
 
 def _read(element: Element) -> Iterator[Element]:
-    if element.tag in _ONE_OF:
+    if element.tag in _NOT_AS_IT_STANDS:
         return
     if element.tag in _READ:
         yield element
