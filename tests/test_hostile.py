@@ -210,12 +210,12 @@ def test_a_declaration_in_another_encoding_is_still_one(encoding: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        article(f'<p id="{"x" * 10 * MB}">y</p>'),
-        article("<!--" + "x" * 10 * MB + "-->"),
+        article(f'<p id="{"x" * 2 * MB}">y</p>'),
+        article("<!--" + "x" * 2 * MB + "-->"),
         article("<p>" + "<?x y?>" * 100_000 + "</p>"),
-        article("<p " + " ".join(f"a{n}='x'" for n in range(100_000)) + "/>"),
+        article("<p " + " ".join(f"a{n}='x'" for n in range(20_000)) + "/>"),
         article("<p>" + "<![CDATA[]]>" * 100_000 + "</p>"),
-        article("".join(f'<p xmlns:a{n}="u:{n}"/>' for n in range(50_000))),
+        article("".join(f'<p xmlns:a{n}="u:{n}"/>' for n in range(5_000))),
         article("x", doctype("<!ELEMENT p " + "(" * 100_000 + "a" + ")" * 100_000 + ">")),
         article("x", doctype('<!NOTATION n SYSTEM "file:///etc/passwd">')),
     ],
@@ -231,24 +231,26 @@ def test_what_is_large_is_read_in_bounded_time(watch: Watch, source: str) -> Non
 ROW = '<tr><td colspan="1000000000" rowspan="1000000000">{words}</td></tr>'
 
 
+SPREAD = f"<table>{ROW.format(words='x')}{'<tr/>' * 99}</table>"
+REPLY = f"<sub-article><body>{SPREAD}</body></sub-article>"
+
+
 @pytest.mark.parametrize(
-    "body",
+    "source",
     [
-        ("<table>" + ROW.format(words="x") + "<tr/>" * 99 + "</table>") * 500,
-        "<table>" + ROW.format(words="x") * 20_000 + "</table>",
-        "<table>" + "<tr>" + "<td rowspan='100'>" + "y" * 200 + "</td>" * 1 + "</tr>" + "<tr/>" * 99 + "</table>",
-        f"<table><thead>{ROW.format(words='z' * 100_000)}</thead></table>" * 20,
-        f"<sub-article><body><table>{ROW.format(words='x')}{'<tr/>' * 99}</table></body></sub-article>" * 500,
+        article(SPREAD * 100),
+        article("<table>" + ROW.format(words="x") * 3_000 + "</table>"),
+        article(f"<table><tr><td rowspan='100'>{'y' * 20_000}</td></tr>{'<tr/>' * 99}</table>" * 5),
+        article(f"<table><thead>{ROW.format(words='z' * 100_000)}</thead></table>" * 5),
+        article().replace("</article>", f"{REPLY * 100}</article>"),
     ],
     ids=["tables", "rows", "long cell", "long header", "replies"],
-)  # fmt: skip
-def test_spans_of_cells_fill_no_memory(body: str) -> None:
-    data = (article() if body.startswith("<sub") else article(body)).encode()
-    if body.startswith("<sub"):
-        data = data.replace(b"</article>", f"{body}</article>".encode())
+)
+def test_spans_of_cells_fill_no_memory(source: str) -> None:
+    data = source.encode()
     with bounded(seconds=10, n_bytes=60 * MB):
         markdown = read_jats(data).markdown
-    assert len(markdown) < 5 * len(data) + MB
+    assert len(markdown) < 5 * len(data) + MB  # some 100 times as long, were every span written out
 
 
 def test_a_file_that_claims_5_gb_is_refused_unread(watch: Watch, tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ def test_markdown_opens_nothing(watch: Watch, text: str) -> None:
 def test_papers_that_the_fuzzer_makes(parser: str, benchmarks: Callable[[str], ModuleType]) -> None:
     target, choices = benchmarks("fuzz").target_of(parser), benchmarks("fuzz_choices").Bytes
 
-    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.binary(min_size=400, max_size=1600))
     def hold(data: bytes) -> None:
         target.check(target.make(choices(data)))
