@@ -6,10 +6,8 @@ import gc
 import html
 import re
 import time
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from indexer.jats.maths import tex
 from indexer.markdown import parse_markdown
 from indexer.papers import CONTENT_KINDS, Paper
 from tests.golden import jats_cases, markdown_of
+from tests.invariants import letters, name, plain, runs, title_paths
 
 
 def article(body: str, front: str = "", back: str = "") -> bytes:
@@ -79,11 +78,13 @@ def test_notices_say_which_paper_was_retracted_and_which_says_so(
 
 
 def test_what_is_left_out_is_counted() -> None:
-    front = "<contrib-group><contrib><name><surname>Marsh</surname></name></contrib></contrib-group><aff>Fen wick</aff>"
+    title = "<title-group><article-title>T<fn><p>note</p></fn></article-title></title-group>"
+    authors = "<contrib-group><contrib><name><surname>Marsh</surname></name></contrib></contrib-group>"
+    front = f"{title}{authors}<aff>Fen wick</aff>"
     data = article("<p>x</p>", front).replace(
         b"</article>", b'<sub-article article-type="translation"><body><p>sept</p></body></sub-article></article>'
     )
-    assert read_jats(data).left_out == {"contrib-group": 5, "aff": 7, "translation": 4}
+    assert read_jats(data).left_out == {"contrib-group": 5, "aff": 7, "fn": 4, "translation": 4}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,10 @@ def test_what_is_left_out_is_counted() -> None:
         ("_a_ and b", "\\_a\\_ and b"),
         ("&lt;p and q&gt; &amp;lt; x &lt; 5", "&lt;p and q> &amp;lt; x < 5"),
         ("[0.1,0.5](n=3)", "[0.1,0.5]\\(n=3)"),
+        ('[1]<xref ref-type="fig" rid="F1">(4)</xref> a&lt;<sc>b></sc>', "[1]\\(4) a&lt;b>"),
+        ("{{a}} {%b%} {##c##} {<sc>{d</sc>", "{\\{a}} {\\%b%} {\\##c##} {\\{d"),
+        ("<tex-math>\\frac{{a}}{b}</tex-math>", "$\\frac{ {a}}{b}$"),
+        ("<tex-math>f[x](y)</tex-math>", "$f[x] (y)$"),
         ("# no heading", "\\# no heading"),
         ("- no item", "\\- no item"),
         ("12. no item", "12\\. no item"),
@@ -173,6 +178,8 @@ def test_every_row_of_a_table_reads_on_its_own() -> None:
         '<thead><tr><th rowspan="2">Shore</th><th colspan="2">Grip</th></tr><tr><th>mean</th><th>SD</th></tr></thead>'
     )
     assert written(f"<table>{head}{rows}</table>").splitlines()[0] == "| Shore | Grip / mean | Grip / SD |"
+    odd = "<table><tbody><p>one</p><tr><p>two</p><td>three</td></tr></tbody></table>"
+    assert written(odd).splitlines() == ["| one |  |", "| --- | --- |", "| two | three |"]
     both = f"<table-wrap><table>{rows}</table><table><tr><td>second</td></tr></table></table-wrap>"
     assert "| second |" in written(both)
 
@@ -256,6 +263,15 @@ def test_the_tree_is_that_of_the_titles() -> None:
         ("Acknowledgements",),
         ("Notes",),
     ]
+
+
+def test_answers_to_replies_are_read_and_the_title_of_the_back_matter() -> None:
+    nested = "<sub-article><body><p>a reply</p></body><response><body><p>an answer</p></body></response></sub-article>"
+    back = "<title>Backmatter</title><ack><p>thanks</p></ack>"
+    data = article("<p>x</p>", back=back).replace(b"</article>", f"{nested}</article>".encode())
+    assert read_jats(data).markdown.split("\n\n") == [
+        "x", "Backmatter", "## Acknowledgements", "thanks", "## Reply", "a reply", "## Reply", "an answer\n",
+    ]  # fmt: skip
 
 
 DOCTYPE = '<!DOCTYPE article PUBLIC "-//x" "http://169.254.169.254/x.dtd">'
@@ -371,62 +387,10 @@ def test_any_tree_is_read_and_its_letters_are_there(parts: list[str]) -> None:
     assert not want - have
 
 
-# An independent reading of the XML, for the shared papers: what stands in which element, in letters and digits alone.
+# Over the shared papers, beside an independent reading of their XML.
 
-_BLOCKS = frozenset(
-    """fig table-wrap list disp-formula inline-formula boxed-text def-list supplementary-material media fig-group
-    disp-quote math tex-math array code inline-graphic graphic fn p title label alternatives sec caption list-item
-    def-item""".split()
-)
-_SECTIONS = frozenset("sec app ack notes glossary ref-list bio fn-group app-group".split())
-_LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?:[^()\s]|\([^()]*\))*\)")
-_TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 _NO_TARGETS = {"10.7554_eLife.00666"}
 """A test of what JATS can do: one citation stands in a section of prose that is called References."""
-
-
-def letters(text: str) -> str:
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
-
-
-def plain(markdown: str) -> str:
-    for _ in range(3):
-        markdown = _LINK.sub(r"\1", markdown)
-    return html.unescape(_TAG.sub("", markdown.replace("<br>", " ")))
-
-
-def name(element: ET.Element) -> str:
-    return element.tag.rsplit("}", 1)[-1]
-
-
-def runs(element: ET.Element) -> Iterator[str]:
-    """The text of an element between its formulas, citations and inner blocks."""
-    pieces = [element.text or ""]
-    for child in element:
-        if name(child) in _BLOCKS or child.get("ref-type") == "bibr" or name(child) in ("object-id", "pub-id"):
-            yield "".join(pieces)
-            pieces = []
-        else:
-            *before, last = runs(child)
-            for n, run in enumerate(before):
-                yield "".join([*pieces, run]) if n == 0 else run
-                pieces = [] if n == 0 else pieces
-            pieces.append(last)
-        pieces.append(child.tail or "")
-    yield "".join(pieces)
-
-
-def title_paths(element: ET.Element, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for child in element:
-        if name(child) in ("boxed-text", "disp-quote"):
-            continue
-        below = path
-        if name(child) in _SECTIONS:
-            words = " ".join("".join(each.itertext()) for tag in ("label", "title") for each in child.findall(tag))
-            if title := letters(words):
-                below = (*path, title)
-                yield below
-        yield from title_paths(child, below)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ has what is known of the article. Here they are put together. Knows nothing of f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -29,15 +30,18 @@ _OTHER_ROOTS = {
     "book": "a book",
     "book-part-wrapper": "a book's chapter",
 }
-_LEFT_OUT_FRONT = (
-    "contrib-group",
-    "aff",
+_READ = frozenset(
+    """article-id title-group author-notes pub-date abstract trans-abstract kwd-group funding-group related-article
+    related-object custom-meta-group""".split()
+)
+"""What of the article's metadata is read, save these parts of it:"""
+_LEFT_OUT = (
+    "title-group//fn",
+    "title-group/trans-title-group",
+    "author-notes/p",
     "author-notes/corresp",
-    "history",
-    "permissions",
     "funding-group/award-group",
 )
-"""What of the front matter neither the Markdown nor its front matter has whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def _blocks(root: Element) -> Iterator[str]:
     for reply in _replies(root):
         kind = reply.get("article-type", "").replace("-", " ").capitalize()
         yield heading(title_line(reply) or settle(plain(kind)) or "Reply", 2)
-        yield from _body(reply, Writer(numbers_called(reply)), 3)
+        yield from _body(reply, Writer(numbers_called(reply), writer.room), 3)
 
 
 def _body(article: Element, writer: Writer, level: int) -> Iterator[str]:
@@ -98,16 +102,27 @@ def _body(article: Element, writer: Writer, level: int) -> Iterator[str]:
         yield from writer.back(back, level)
 
 
-def _replies(root: Element) -> list[Element]:
-    """Letters and answers that belong to the article; not its translations."""
-    found = [*root.findall("sub-article"), *root.findall("response")]
-    return [each for each in found if each.get("article-type") != "translation"]
+def _replies(article: Element) -> Iterator[Element]:
+    """Letters and answers that belong to the article, and those to them; not its translations."""
+    for each in article:
+        if each.tag in ("sub-article", "response") and not _is_translation(each):
+            yield each
+            yield from _replies(each)
+
+
+def _is_translation(article: Element) -> bool:
+    return article.get("article-type") == "translation"
 
 
 def _left_out(root: Element) -> dict[str, int]:
-    parts = {path.rpartition("/")[2]: root.findall(f"front/article-meta/{path}") for path in _LEFT_OUT_FRONT}
-    parts["translation"] = [each for each in root.findall("sub-article") if each.get("article-type") == "translation"]
-    counts = {name: sum(map(_n_ink, found)) for name, found in parts.items()}
+    meta = root.find("front/article-meta")
+    counts: Counter[str] = Counter()
+    for part in meta if meta is not None else ():
+        counts[part.tag] += _n_ink(part) if part.tag not in _READ else 0
+    for path in _LEFT_OUT:
+        counts[path.rpartition("/")[2]] += sum(map(_n_ink, meta.findall(path) if meta is not None else ()))
+    counts["translation"] = sum(map(_n_ink, filter(_is_translation, root.iter("sub-article"))))
+    counts["notes"] = sum(map(_n_ink, root.findall("front/notes")))
     return {name: n for name, n in counts.items() if n}
 
 

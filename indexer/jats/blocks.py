@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from indexer.jats.inline import BREAK, formula, inline, line, piece, plain, settle
 from indexer.jats.references import entries
-from indexer.jats.tables import pipe_table
+from indexer.jats.tables import Room, pipe_table
 from indexer.jats.tree import text_of
 from indexer.markdown.sections import bold_heading, typed_heading
 
@@ -45,8 +45,9 @@ _FOOTNOTES = {
 class Writer:
     """Writes the blocks of one article."""
 
-    def __init__(self, called: Mapping[str, str]) -> None:
+    def __init__(self, called: Mapping[str, str], room: Room | None = None) -> None:
         self._called = called
+        self.room = room or Room()
         self._blocks: dict[str, Callable[[Element, int], Iterator[str]]] = {
             "sec": self.section,
             "app": self.section,
@@ -105,6 +106,7 @@ class Writer:
 
     def back(self, element: Element, level: int) -> Iterator[str]:
         """The back matter: what stands loose in it has a heading too."""
+        yield from _titles(element)
         loose = Element("notes")
         for child in element:
             if child.tag in self._blocks and child.tag not in ("p", "list", "def-list"):
@@ -237,7 +239,7 @@ class Writer:
             yield f"{fence}\n{text}\n{fence}"
 
     def _array(self, element: Element, level: int) -> Iterator[str]:
-        if table := pipe_table(element):
+        if table := pipe_table(element, self.room):
             yield table
         yield from self.blocks(element, level, _ROWS)
 

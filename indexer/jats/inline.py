@@ -12,7 +12,7 @@ from indexer.jats.tree import text_of
 
 BREAK = "\x07"
 """Between what stands on lines of its own inside one line of Markdown: paragraphs of a cell or a caption."""
-_ITALIC, _ITALIC_END, _BOLD, _BOLD_END, _STAR, _LINE = "\x01\x02\x03\x04\x05\x06"
+_ITALIC, _ITALIC_END, _BOLD, _BOLD_END, _STAR, _LINE, _LINKS_TO, _TEX = "\x01\x02\x03\x04\x05\x06\x0e\x0f"
 """Marks that are settled when the line is whole. No XML holds these characters."""
 
 _MATHS = frozenset({"inline-formula", "disp-formula", "math", "tex-math", "alternatives", "chem-struct"})
@@ -37,16 +37,26 @@ _ADJACENT = re.compile(r"</(su[bp])><\1>")
 _SUPERSCRIPT_LINK = re.compile(r"<sup>([^\[\]<]*)</sup>")
 _UNSAFE = re.compile(r"[^\w.:-]")
 _ENTITY = re.compile(r"&(#?\w{0,31};?)")
-_LESS = re.compile(r"<(?=[A-Za-z/!?])")
-"""In TeX; with a space it is no tag."""
+_LESS = re.compile(r"<(?=[A-Za-z/!?]|\Z)")
+"""What could begin a tag, with what may follow in the next element."""
+_TEMPLATE = re.compile(r"\{(?=[{%]|##)")
+"""What `indexer.markdown` takes for template code, of which it reads nothing."""
 _BACKSLASH = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
 _MAX_EMPHASIS = 200
 """What `indexer.syntax` takes for emphasis is no longer."""
 
 
-def line(element: Element, *, skip: frozenset[str] = frozenset(), separator: str = " ") -> str:
-    """The element's content as one line, children named in `skip` left out; `separator` between paragraphs."""
-    return settle(inline(element, skip), separator)
+def line(element: Element, *, skip: frozenset[str] = frozenset()) -> str:
+    """The element's content as one line, children named in `skip` left out."""
+    return settle(inline(element, skip))
+
+
+def cell(element: Element) -> str:
+    """The element's content as a line that no `|` cuts: written by name in a formula, as a reference in text."""
+    parts = re.split(rf"({_TEX}[^{_TEX}]*{_TEX})", inline(element))
+    maths = [part.replace(r"\|", r"\Vert ").replace("|", r"\vert ") for part in parts[1::2]]
+    parts[1::2] = maths
+    return settle("".join(part if n % 2 else part.replace("|", "&#124;") for n, part in enumerate(parts)), "<br>")
 
 
 def inline(element: Element, skip: frozenset[str] = frozenset()) -> str:
@@ -81,14 +91,15 @@ def settle(text: str, separator: str = " ") -> str:
     while bare != text:
         bare, text = text, _SPACE_CLOSE.sub(r"\2\1", _OPEN_SPACE.sub(r"\2\1", _EMPTY.sub("", text)))
         text = _SPACE.sub(" ", text)
-    text = _ADJACENT.sub("", text)
+    text = _TEMPLATE.sub(r"{\\", _ADJACENT.sub("", text))
+    text = text.replace("](", r"]\(").replace(_LINKS_TO, "](")
     text = _literal(text)
     while (marked := _EMPHASIS.sub(_emphasised, text)) != text:
         text = marked
     for stray in (_ITALIC, _ITALIC_END, _BOLD, _BOLD_END):
         text = text.replace(stray, "")
     parts = [stripped for part in text.split(BREAK) if (stripped := part.strip())]
-    return separator.join(parts)
+    return separator.join(parts).replace(_TEX, "$")
 
 
 def _literal(text: str) -> str:
@@ -128,8 +139,7 @@ def _escape(text: str | None) -> str:
     text = _BACKSLASH.sub(r"\\\\", text)
     text = _ENTITY.sub(_ampersand, text)
     text = _LESS.sub("&lt;", text)
-    text = text.replace("](", r"]\(").replace("`", r"\`")
-    return text.replace("*", _STAR).replace("_", _LINE)
+    return text.replace("`", r"\`").replace("*", _STAR).replace("_", _LINE)
 
 
 def _ampersand(match: re.Match[str]) -> str:
@@ -156,15 +166,15 @@ def _reference(child: Element) -> str:
     rids = [anchor(rid) for rid in child.get("rid", "").split()]
     if child.get("ref-type") != "bibr" or not rids:
         return inner
-    words, others = inner.strip(), "".join(f"[](#{rid})" for rid in rids[1:])
+    words, others = inner.strip(), "".join(f"[{_LINKS_TO}#{rid})" for rid in rids[1:])
     before, after = "", ""
     if match := _SUPERSCRIPT_LINK.fullmatch(words):
         before, words, after = "<sup>", match[1], "</sup>"
     if words[:1] + words[-1:] in ("[]", "()"):
         before, words, after = f"{before}{words[0]}", words[1:-1], f"{words[-1]}{after}"
     if re.search(r"[\[\]\x07]", words):
-        return f"{inner}[](#{rids[0]}){others}"
-    return f"{before}[{words}](#{rids[0]}){others}{after}" + (" " if inner[-1:].isspace() else "")
+        return f"{inner}[{_LINKS_TO}#{rids[0]}){others}"
+    return f"{before}[{words}{_LINKS_TO}#{rids[0]}){others}{after}" + (" " if inner[-1:].isspace() else "")
 
 
 def _link(child: Element) -> str:
@@ -174,7 +184,7 @@ def _link(child: Element) -> str:
     href = re.sub(r"[\s()<>*_\\`\[\]]", lambda match: f"%{ord(match[0]):02X}" if ord(match[0]) < 128 else "", href)
     shown = text_of(child)
     says_it = "." in shown and href.rstrip("/").endswith(shown.rstrip("/"))
-    return inner if says_it else f"[{inner or href}]({href})"
+    return inner if says_it else f"[{inner or href}{_LINKS_TO}{href})"
 
 
 def _name(child: Element) -> str:
@@ -218,7 +228,7 @@ def _picture(child: Element) -> str:
     inner, href = inline(child), child.get("href", "").strip()
     if child.tag != "inline-graphic" or not href:
         return f"{BREAK}{inner}{BREAK}"
-    return f"![{inner.replace(BREAK, ' ').strip()}]({_UNSAFE.sub('_', href)})"
+    return f"![{inner.replace(BREAK, ' ').strip()}{_LINKS_TO}{_UNSAFE.sub('_', href)})"
 
 
 def _emphasis(opening: str, closing: str) -> Callable[[Element], str]:
@@ -260,12 +270,12 @@ def formula(element: Element, *, display: bool = False) -> str:
 
 def _formula(element: Element, display: bool) -> str:
     if tex := _tex(element):
-        return f"$${tex}$$" if display else f"${tex}$"
+        return f"$${tex}$$" if display else f"{_TEX}{tex}{_TEX}"
     if element.tag == "alternatives":
         return next((shown for child in element if (shown := piece(child)).strip(f" {BREAK}")), "")
     inner = inline(element, frozenset({"label"}))
     if not inner.strip(f" {BREAK}") and (picture := element.find(".//graphic")) is not None:
-        return f"![formula]({_UNSAFE.sub('_', picture.get('href', ''))})"
+        return f"![formula{_LINKS_TO}{_UNSAFE.sub('_', picture.get('href', ''))})"
     return inner
 
 
@@ -285,4 +295,5 @@ def _tex(element: Element) -> str:
             maths = sorted((child for child in given if child.tag in _MATHS), key=lambda child: child.tag != "tex-math")
             return next(filter(None, map(_tex, maths)), "")
         return _tex(given[0]) if len(given) == 1 and given[0].tag in _MATHS else ""
-    return _LESS.sub("< ", _SPACE.sub(" ", tex)).replace("$$", "$ $").strip()
+    tex = _LESS.sub("< ", _SPACE.sub(" ", tex)).replace("$$", "$ $").replace("](", "] (").strip()
+    return _TEMPLATE.sub("{ ", tex)
