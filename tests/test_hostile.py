@@ -264,7 +264,7 @@ def test_a_file_that_claims_5_gb_is_refused_unread(watch: Watch, tmp_path: Path)
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "http://169.254.169.254/latest/meta-data/"])
 def test_addresses_are_no_paths(watch: Watch, target: str) -> None:
-    with watch.on() as seen, pytest.raises(SourceError, match="does not exist: name a Markdown file or a folder"):
+    with watch.on() as seen, pytest.raises(SourceError, match="is no file: `loccit fetch` gets papers from addresses"):
         find_sources([Path(target)])
     assert not seen
 

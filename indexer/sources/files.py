@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ _FORMATS: dict[str, SourceFormat] = {".md": "markdown", ".markdown": "markdown",
 SUFFIXES = frozenset(_FORMATS)
 MAX_BYTES = 50_000_000
 """The longest paper of the measured sets has 1.2 MB; a file forty times that is not one paper."""
+
+_ADDRESS = re.compile(r"[a-z]{2,}:/")
+"""As a path has it: of two slashes, one is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ def find_sources(paths: Iterable[Path]) -> list[SourceFile]:
             files = [SourceFile(placed(path), path.name)]
         elif path.exists():
             raise SourceError(f"{path} is neither a file nor a folder")
+        elif _ADDRESS.match(str(path)):
+            raise SourceError(f"{path} is no file: `loccit fetch` gets papers from addresses")
         else:
             raise SourceError(f"{path} does not exist: name a paper's Markdown or JATS file, or a folder of them")
         for file in files:
