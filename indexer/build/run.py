@@ -75,6 +75,8 @@ class Run:
         self._displaced: dict[str, _Displaced] = {}
         self._shaken: list[str] = []
         """Papers of which a file has changed or gone."""
+        self._told: set[str] = set()
+        """Papers that the report speaks of: a search of its lists for every paper would take the square of the time."""
         self._failed: list[FailedFile] = []
         for origin in writer.files.left_over():
             writer.forget_file(origin)
@@ -229,6 +231,8 @@ class Run:
 
     def _unsay(self, paper_id: str) -> bool:
         """Take back what the report says of a paper. Whether it said that it is new."""
+        if paper_id not in self._told:
+            return False
         is_new = paper_id in self.report.added
         for told in (self.report.added, self.report.updated, self.report.without_body, self.report.empty):
             told[:] = [each for each in told if each != paper_id]
@@ -273,6 +277,7 @@ class Run:
         """Note in the report what becomes of the paper."""
         paper_id = paper.paper_id
         is_new = self._unsay(paper_id)
+        self._told.add(paper_id)
         self.report.removed += sorted(each for each in before - {paper_id} if not self._unsay(each))
         if displaced := self._displaced.get(paper_id):
             self.report.removed.remove(paper_id)
