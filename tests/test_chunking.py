@@ -1,29 +1,19 @@
 """Passages: exact, whole, within the embedder's limit, and the same every time."""
 
-import re
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.chunking import chunk, left_out, split_block
+from indexer.chunking import chunk, split_block
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
 from indexer.errors import ConfigError
 from indexer.markdown import parse_markdown
-from indexer.papers import CONTENT_KINDS, Paper, Passage
-
-LIMIT = 64
-CONFIG = BuildConfig(max_wordpieces=32, merge_below=12)
-_WORD = re.compile(r"\w+|[^\w\s]")
-
-
-def count(texts: Sequence[str]) -> list[int]:
-    """Words and marks, and two special tokens: additive, like the real tokenizer, and checkable by hand."""
-    return [2 + len(_WORD.findall(text)) for text in texts]
+from indexer.papers import Paper, Passage
+from tests.invariants import CONFIG, LIMIT, count
+from tests.invariants import check_passages as check_invariants
 
 
 def parse(text: str) -> Paper:
@@ -32,47 +22,6 @@ def parse(text: str) -> Paper:
 
 def passages_of(text: str) -> list[Passage]:
     return chunk(parse(text), CONFIG, count, LIMIT)
-
-
-def check_invariants(paper: Paper, passages: Sequence[Passage], limit: int, counter: object = count) -> None:
-    """Every promise that DESIGN makes of passages, checked from outside."""
-    assert callable(counter)
-    covered = bytearray(len(paper.text))
-    last = 0
-    numbers: Counter[int] = Counter()
-    for ordinal, passage in enumerate(passages):
-        assert passage.ordinal == ordinal
-        assert paper.text[passage.start : passage.end] == passage.text
-        assert passage.start >= last
-        last = passage.end
-        assert passage.text.strip() == passage.text != ""
-        assert passage.sentences[0].start == passage.start
-        assert passage.sentences[-1].end == passage.end
-        at = passage.start
-        for sentence in passage.sentences:
-            assert at <= sentence.start < sentence.end <= passage.end
-            at = sentence.end
-            block = next(each for each in paper.blocks if each.start <= sentence.start < each.end)
-            assert sentence.end <= block.end
-            assert sentence.paragraph == block.paragraph
-            assert sentence.number - numbers[block.start] in (0, 1)  # a sentence that was cut keeps its number
-            numbers[block.start] = sentence.number
-        covered[passage.start : passage.end] = b"\1" * (passage.end - passage.start)
-        owner = [s for s in paper.sections if s.start <= passage.start][-1] if passage.section else None
-        assert owner is None or owner.title == passage.section[-1]
-    sizes = counter([passage.embedded_text for passage in passages])
-    assert [passage.n_wordpieces for passage in passages] == sizes
-    assert max(sizes, default=0) <= limit
-    out = dict.fromkeys(left_out(paper, passages), 0)
-    for block in paper.blocks:
-        for at in range(block.start, block.end):
-            if not covered[at] and not paper.text[at].isspace():
-                assert block.kind not in CONTENT_KINDS
-                out[block.kind] += 1
-            covered[at] = 1
-    assert out == left_out(paper, passages)
-    assert all(covered[at] or paper.text[at].isspace() for at in range(len(paper.text)))
-    assert len({passage.passage_id for passage in passages}) == len(passages)
 
 
 PAPER = """# Bones and sugar

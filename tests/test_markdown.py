@@ -19,6 +19,7 @@ from indexer.markdown.sections import clean_title, role_of
 from indexer.markdown.tables import piped_table
 from indexer.papers import CONTENT_KINDS, Paper
 from tests.golden import cases, outline_of
+from tests.invariants import check_paper as check_invariants
 
 
 def parse(text: str, source: str = "some/paper.md") -> Paper:
@@ -28,39 +29,6 @@ def parse(text: str, source: str = "some/paper.md") -> Paper:
 @pytest.mark.parametrize("path", cases(), ids=lambda path: path.stem)
 def test_golden(path: Path) -> None:
     assert outline_of(path) == path.with_suffix(".outline").read_text(encoding="utf-8"), "run `make golden` and review"
-
-
-def check_invariants(paper: Paper) -> None:
-    text = paper.text
-    covered = bytearray(len(text))
-    last = 0
-    for block in paper.blocks:
-        assert last <= block.start < block.end <= len(text)
-        assert not text[block.start].isspace()
-        assert not text[block.end - 1].isspace()
-        assert 0 <= block.section < len(paper.sections)
-        for inner in (block.caption, block.header):
-            assert inner is None or 0 <= inner.start < inner.end <= len(text)
-        if block.header is not None:
-            assert block.start <= block.header.start < block.header.end <= block.end
-        covered[block.start : block.end] = b"\1" * (block.end - block.start)
-        last = block.end
-    assert all(covered[at] or text[at].isspace() for at in range(len(text)))
-    assert paper.sections[0].parent == -1
-    for number, section in enumerate(paper.sections[1:], start=1):
-        assert 0 <= section.parent < number
-        assert section.start >= paper.sections[number - 1].start
-        assert section.level == paper.sections[section.parent].level + 1
-    for reference in paper.references:
-        assert text[reference.start : reference.end] == reference.text
-    at = 0
-    for marker in paper.markers:
-        assert at <= marker.start < marker.end <= len(text)
-        assert marker.references
-        assert all(0 <= number < len(paper.references) for number in marker.references)
-        at = marker.end
-    assert paper.paper_id
-    assert not any(character.isspace() or character == "/" for character in paper.paper_id)
 
 
 _PIECES = st.sampled_from(
