@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import indexer.build.embed
 from indexer.build import BuildReport, build
 from indexer.config import BuildConfig
+from indexer.embedding import PassageText, PassageVectors
 from indexer.likeness import MIN_WORDS, bands, resemblance, signature, words_of
 from indexer.provenance import Provenance, keep_provenance
 from indexer.store import IndexReader, IndexWriter
@@ -246,28 +247,40 @@ def test_what_the_place_of_a_file_says_counts(tmp_path: Path) -> None:
     assert run(folder, tmp_path / "index").n_unchanged == 1
 
 
-def test_a_killed_build_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Killed(WordEmbedder):
+    """Is interrupted at some batch."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.n_left = last
+
+    def encode(
+        self, passages: Sequence[PassageText], on_progress: Callable[[int], None] = lambda n: None
+    ) -> list[PassageVectors]:
+        self.n_left -= 1
+        if not self.n_left:
+            raise KeyboardInterrupt
+        return super().encode(passages, on_progress)
+
+
+@pytest.mark.parametrize("lost", ["", "a.md", "c.xml"])
+def test_a_killed_build_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     """What is known of files is written before their papers are stored, and must not be believed without them."""
     monkeypatch.setattr(indexer.build.embed, "_BATCH_WORDPIECES", 1)
-    folder = write(tmp_path / "papers", a_md=STUB, b_md=OTHER, c_xml=JATS, d_md=NAMELESS)
-
-    class Killed(WordEmbedder):
-        n = 0
-
-        def encode(self, *args: object, **kwargs: object):  # type: ignore[no-untyped-def]
-            self.n += 1
-            if self.n == self.last:
-                raise KeyboardInterrupt
-            return super().encode(*args, **kwargs)  # type: ignore[arg-type]
-
     for last in (1, 2, 3, 4):
-        embedder = Killed()
-        embedder.last = last  # type: ignore[attr-defined]
+        folder = write(tmp_path / f"papers{last}", a_md=STUB, b_md=OTHER)
+        index = tmp_path / f"index{last}"
+        if last > 2:  # it had been gone through before
+            run(folder, index)
+        write(folder, c_xml=JATS, d_md=NAMELESS, e_md=NAMELESS_AGAIN)
         with pytest.raises(KeyboardInterrupt):
-            run(folder, tmp_path / f"index{last}", embedder)
-        run(folder, tmp_path / f"index{last}")
-        run(folder, tmp_path / "whole")
-        assert holdings(tmp_path / f"index{last}") == holdings(tmp_path / "whole")
+            run(folder, index, Killed(last if last <= 2 else last - 2))
+        if lost:
+            (folder / lost).unlink()
+        run(folder, index, prune=True)
+        run(folder, tmp_path / f"whole{last}")
+        assert holdings(index) == holdings(tmp_path / f"whole{last}")
+        assert run(folder, index).n_unchanged == len(list(folder.iterdir()))
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:

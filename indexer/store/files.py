@@ -173,10 +173,11 @@ class Files:
         )
 
     def left_over(self) -> list[str]:
-        """The files whose record is of a build that ended before their paper was stored."""
+        """The files of papers whose searched file is not the one that was stored: a build ended in between."""
         rows = self._connection.execute(
-            "SELECT origin FROM files WHERE NOT EXISTS (SELECT 1 FROM papers WHERE papers.paper_id = files.paper_id "
-            "AND (NOT is_searched OR (papers.origin = files.origin AND papers.sha256 = files.sha256)))"
+            "SELECT origin FROM files WHERE NOT EXISTS (SELECT 1 FROM files AS head JOIN papers ON "
+            "papers.paper_id = head.paper_id AND papers.origin = head.origin AND papers.sha256 = head.sha256 "
+            "WHERE head.paper_id = files.paper_id AND head.is_searched)"
         )
         return [row[0] for row in rows]
 
