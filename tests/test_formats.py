@@ -21,7 +21,7 @@ from service.answer import Kind, Quote, Status
 from service.cite import Citation, CitedReference, Links
 from service.formats import Style, export, render, search_results
 from service.formats.anthropic import SearchResult, Text
-from service.formats.entries import plain
+from service.formats.entries import plain, read_entries
 from service.names import Name, read_name
 from service.printable import one_line
 from service.replies import Answer, Hit, Scores, SearchReply
@@ -563,3 +563,11 @@ def assert_is_made_of_lists(page: str, citations: Sequence[Citation]) -> None:
     spans = [one_line(each.span) for each in citations]
     assert [each.content for each in inline if each.type == "code_inline"] == spans
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", page)
+
+
+@pytest.mark.parametrize("title", ["Kettles gather limescale", "[Retracted] Kettles gather limescale"])
+def test_a_bibliography_says_that_a_paper_is_retracted(title: str) -> None:
+    (entry,) = read_entries([citation(paper_id="a", title=title, authors=("Ada Marsh",), notices=("retracted",))])
+    assert entry.title in ("RETRACTED: Kettles gather limescale", "[Retracted] Kettles gather limescale")
+    (other,) = read_entries([citation(paper_id="a", title="Kettles", authors=("Ada Marsh",), notices=("corrected",))])
+    assert other.title == "Kettles"

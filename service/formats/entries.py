@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from indexer.plaintext import plain_text
 from service.cite import Citation
 from service.names import Name, read_name
-from service.printable import one_line, sentences_named
+from service.printable import marked, one_line, sentences_named
 
 _SMALL_WORDS = frozenset("a an and at by can do does for from how in is of on or the to what when why with".split())
 """No key takes these of a title."""
@@ -35,6 +35,7 @@ class Entry:
     key: str
     """`pang2026diabetes`: ASCII letters and digits, and `-a`, `-b` where papers of one bibliography would share it."""
     title: str
+    """With `RETRACTED: ` in front where the paper is."""
     names: tuple[Name, ...]
     journal: str
     date: tuple[int, ...]
@@ -92,7 +93,7 @@ def _read(citations: Sequence[Citation]) -> Entry:
     date = _read_date(first.date, first.year)
     return Entry(
         key=_key(title, names, date, first.paper_id),
-        title=title,
+        title=title if title.lower().lstrip("[(").startswith("retracted") else marked(title, first.notices),
         names=names,
         journal=plain(first.journal),
         date=date,
