@@ -193,12 +193,11 @@ def test_the_best_version_left_is_searched_when_the_file_is_pruned(tmp_path: Pat
     run(folder, tmp_path / "index")
     assert files_of(tmp_path / "index") == {"PMC1000001": ("full.xml", ["full.md", "preprint.md"])}
     (folder / "full.xml").unlink()
-    assert run(folder, tmp_path / "index").vanished == ["PMC1000001"]
-    report = run(folder, tmp_path / "index", prune=True)
+    report = run(folder, tmp_path / "index")
     assert (report.updated, report.removed, report.vanished) == (["PMC1000001"], [], [])
     assert files_of(tmp_path / "index") == {"PMC1000001": ("full.md", ["preprint.md"])}
     (folder / "full.md").unlink()
-    report = run(folder, tmp_path / "index", prune=True)
+    report = run(folder, tmp_path / "index")
     assert (report.added, report.removed) == (["10.1101_2020.01.02"], ["PMC1000001"])
     assert files_of(tmp_path / "index") == {"10.1101_2020.01.02": ("preprint.md", [])}
 
@@ -351,6 +350,50 @@ def test_whatever_the_way_the_index_is_as_if_built_at_once(
         tmp_path / "fresh"
     )
     assert run(folder, tmp_path / "index").n_unchanged == len(list(folder.iterdir()))
+    shutil.rmtree(tmp_path)
+
+
+SUPPLEMENT = markdown(f"Supplementary material: {TITLE}", prose(7, 900), doi="10.1000/one", date="2021")
+CLASHES = POOL | {"supplement": SUPPLEMENT, "by doi": FULL.replace("pmcid: PMC1000001\n", ""),
+                  "stolen id": OTHER.replace("PMC1000002", "PMC1000001")}  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.lists(st.tuples(st.sampled_from(_NAMES[:3]), st.sampled_from([*CLASHES, ""])), min_size=1, max_size=3),
+        min_size=2,
+        max_size=5,
+    ),
+    prune=st.booleans(),
+)
+def test_no_file_is_passed_over_in_silence(
+    steps: list[list[tuple[str, str]]], prune: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Every file is searched, known as a version, or told to have failed, also where papers share an id."""
+    tmp_path = tmp_path_factory.mktemp("clash")
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "z.md").write_text(markdown("Always here", prose(8, 120), doi="10.1000/z"))
+    for step in steps:
+        for name, what in step:
+            if what == "jats":
+                continue
+            if what:
+                (folder / name).write_text(CLASHES[what])
+            else:
+                (folder / name).unlink(missing_ok=True)
+        report = run(folder, tmp_path / "index", prune=prune)
+        known = files_of(tmp_path / "index")
+        told = {each.source for each in report.failed}
+        searched = [source for source, _ in known.values()]
+        versions = [source for _, others in known.values() for source in others]
+        assert len(set(searched + versions)) == len(searched + versions)
+        assert {path.name for path in folder.iterdir()} <= {*searched, *versions, *told}
+        again = run(folder, tmp_path / "index", prune=prune)
+        assert (again.n_unchanged + len(again.failed), again.added, again.updated) == (
+            len(list(folder.iterdir())), [], [],
+        )  # fmt: skip
     shutil.rmtree(tmp_path)
 
 

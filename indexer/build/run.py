@@ -24,6 +24,7 @@ from indexer.sources import (
     check_name,
     is_there,
     named_by_path,
+    parse_bytes,
     parse_source,
     path_ids,
     printable,
@@ -88,7 +89,8 @@ class Run:
             self._take(file, origin)
             self._holding[origin] = True
         except SourceError as error:
-            self._fail(file, error)
+            stays = "; what was indexed of it before stays" if self._writer.files.at(printable(origin)) else ""
+            self._fail(file, f"{error}{stays}")
             self._embedding.advanced(1, 0, 0)
 
     def _take(self, file: SourceFile, origin: str) -> None:
@@ -103,9 +105,9 @@ class Run:
         record = record_of(paper, origin, provenance)
         self._settle(self._group_of(record, here), {origin: paper}, here)
 
-    def _fail(self, file: SourceFile, error: SourceError) -> None:
-        self.report.failed.append(Failure(printable(file.source), str(error)))
-        self._failed.append(FailedFile(printable(str(file.path)), printable(file.source), str(error)))
+    def _fail(self, file: SourceFile, reason: str) -> None:
+        self.report.failed.append(Failure(printable(file.source), reason))
+        self._failed.append(FailedFile(printable(str(file.path)), printable(file.source), reason))
 
     def _unchanged(self, here: FileRecord, source: str) -> None:
         self.report.n_unchanged += 1
@@ -137,21 +139,22 @@ class Run:
     def _group_of(self, record: FileRecord, here: FileRecord | None) -> _Group:
         """All that is of one paper with the file, which held `here`. Raises SourceError where its id is another's."""
         path = Path(record.origin)
-        group = _Group([record], [], {record.own_id} if here and here.paper_id == record.own_id else set())
-        related = self._writer.files.related(record)
-        for each in related:
-            held = self._holds(each, path)
-            if why_one(record, each) or (each.own_id == record.own_id and not held):
-                (group.files if held else group.gone).append(each)
-                group.paper_ids.add(each.paper_id)
-        for each in related:
-            if each.own_id == record.own_id and each.paper_id not in group.paper_ids:
-                raise SourceError(_taken(each))
-        known = {each.origin for each in (*group.files, *group.gone)}
-        for each in [each for paper_id in group.paper_ids for each in self._writer.files.of(paper_id)]:
+        related = [(each, self._holds(each, path)) for each in self._writer.files.related(record)]
+        files = [each for each, held in related if held and why_one(record, each)]
+        gone = [each for each, held in related if not held and (each.own_id == record.own_id or why_one(record, each))]
+        paper_ids = {each.paper_id for each in (*files, *gone)}
+        if here is not None and here.paper_id == record.own_id:
+            paper_ids.add(record.own_id)
+        known = {record.origin, *(each.origin for each, _ in related)}
+        for each in [each for paper_id in paper_ids for each in self._writer.files.of(paper_id)]:
             if each.origin not in known:
-                (group.files if self._holds(each, path) else group.gone).append(each)
-        return group
+                (files if self._holds(each, path) else gone).append(each)
+        part = next(part for part in parts_of([record, *files]) if record in part)
+        apart = [each for each in files if each not in part]
+        for each in [*(each for each, held in related if held), *apart]:
+            if each.own_id == record.own_id and each not in part:
+                raise SourceError(_taken(each))
+        return _Group(part, gone, paper_ids - {each.paper_id for each in apart if each.is_searched})
 
     def _settle(self, group: _Group, papers: dict[str, Paper], here: FileRecord | None = None) -> None:
         """Have the best file of the group searched, and the others known as its versions.
@@ -291,7 +294,8 @@ class Run:
         for origin, paper_id, is_searched in self._writer.files.origins():
             if not any(Path(origin).is_relative_to(root) for root in roots) or is_there(Path(origin)):
                 continue
-            if is_searched and not prune:
+            others = [each for each in self._writer.files.of(paper_id) if each.origin != origin]
+            if is_searched and not prune and not any(self._holds(each, Path(origin)) for each in others):
                 self.report.vanished.append(paper_id)
             else:
                 self._writer.forget_file(origin)
@@ -315,15 +319,22 @@ class Run:
         """Have the best of the files searched that can be read."""
         while files:
             try:
+                self._check_free(best_of(files), files)
                 self._settle(_Group(files, [], paper_ids), {})
                 return
             except SourceError as error:
                 best = best_of(files)
-                self._fail(SourceFile(Path(best.origin), best.source), error)
+                self._fail(SourceFile(Path(best.origin), best.source), str(error))
                 self._writer.forget_file(best.origin)
                 files = [each for each in files if each is not best]
         for paper_id in paper_ids:
             self._take_down(paper_id)
+
+    def _check_free(self, best: FileRecord, files: Sequence[FileRecord]) -> None:
+        """Raise SourceError where another paper goes by the id that the file gives."""
+        holder = self._writer.files.searched(best.own_id)
+        if holder is not None and all(holder.origin != each.origin for each in files):
+            raise SourceError(_taken(holder))
 
     def look_for_dropped(self) -> None:
         """Papers that were in the index before a rebuild, and were not found in what it was named."""
@@ -344,7 +355,7 @@ def _holds_still(record: FileRecord) -> bool:
         raw = read_bytes(file.path)
         if hashlib.sha256(raw).hexdigest() == record.sha256:
             return True
-        paper = parse_source(file, raw)
+        paper = parse_bytes(file, raw)
     except SourceError:
         return False
     return _named_as(record, paper).paper_id == record.own_id

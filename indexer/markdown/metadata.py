@@ -67,7 +67,8 @@ _ELSEWHERE = re.compile(
 )
 _MAX_TITLE_CHARACTERS = 400
 _RETRACTED = re.compile(
-    r"[\[(*_\s]*retracted(?: (?:article|paper|chapter))?[\])]?[*_]*\s*(?:[:.—–-]|(?<=[\])]))", re.IGNORECASE
+    r"[\[(*_\s]*(?:retracted|withdrawn)(?: (?:article|paper|chapter))?[\])]?[*_]*\s*(?:[:.—–-]|(?<=[\])]))",
+    re.IGNORECASE,
 )
 """`RETRACTED ARTICLE: …`, `[Retracted] …`: what publishers put in front of a title."""
 

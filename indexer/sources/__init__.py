@@ -15,7 +15,7 @@ from indexer.sources.files import (
     read_bytes,
 )
 from indexer.sources.naming import named_by_path, path_ids, stem_ids
-from indexer.sources.reading import bugs_named, parse_source
+from indexer.sources.reading import bugs_named, parse_bytes, parse_source
 from indexer.sources.watching import Changes, changes, only_of
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "is_there",
     "named_by_path",
     "only_of",
+    "parse_bytes",
     "parse_source",
     "path_ids",
     "printable",

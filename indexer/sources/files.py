@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from indexer.errors import SourceError
 from indexer.papers import SourceFormat
@@ -41,7 +42,7 @@ def find_sources(paths: Iterable[Path]) -> list[SourceFile]:
 
     Raises SourceError when a path does not exist or holds none.
     """
-    found: dict[Path, SourceFile] = {}
+    found: dict[str, SourceFile] = {}
     for path in paths:
         if path.is_dir():
             files = sorted(_files_below(path), key=lambda file: file.source)
@@ -59,7 +60,7 @@ def find_sources(paths: Iterable[Path]) -> list[SourceFile]:
         else:
             raise SourceError(f"{path} does not exist: name a paper's Markdown or JATS file, or a folder of them")
         for file in files:
-            found.setdefault(file.path.resolve(), file)
+            found.setdefault(os.path.realpath(file.path), file)  # of links in a circle, `resolve` makes an error
     return list(found.values())
 
 
@@ -78,8 +79,7 @@ def _files_below(folder: Path) -> Iterator[SourceFile]:
         for name in names:
             if name.startswith(".") or (whole and is_part(name)) or Path(name).suffix.lower() not in SUFFIXES:
                 continue
-            if (here / name).is_file():
-                yield _below(folder, here / name)
+            yield _below(folder, here / name)
     for error in closed:
         yield _below(folder, Path(error.filename))
 
@@ -96,8 +96,12 @@ def placed(path: Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file, or a manuscript's folder, stands at that path."""
-    return path.is_file() or (path.is_dir() and is_manuscript(each.name for each in path.iterdir()))
+    """Whether a file, or a manuscript's folder, stands at that path. So does a link whose target is away for now, and
+    what we may not look at."""
+    try:
+        return path.is_symlink() or path.is_file() or (path.is_dir() and is_manuscript(os.listdir(path)))  # noqa: PTH208
+    except OSError:
+        return True
 
 
 def printable(name: str) -> str:
@@ -128,7 +132,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    size = path.stat().st_size
+    if path.is_symlink() and not path.exists():
+        raise SourceError(f"it is a link to {printable(str(path.readlink()))}, which is not there: put that back")
+    status = path.stat()
+    if not S_ISREG(status.st_mode):
+        raise SourceError("it is no file that can be read as a whole: remove it, or give it another name")
+    size = status.st_size
     if size > MAX_BYTES:
         raise SourceError(
             f"the file has {size / 1e6:.0f} MB, and one paper may have {MAX_BYTES / 1e6:.0f}: split it into papers"

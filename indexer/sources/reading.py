@@ -25,7 +25,17 @@ _log = logging.getLogger(__name__)
 
 
 def parse_source(file: SourceFile, raw: bytes) -> Paper:
-    """The paper in the file, with what is kept beside it of where it came from.
+    """The paper in the file, with what is kept beside it of where it came from. Raises SourceError."""
+    paper = parse_bytes(file, raw)
+    came = provenance_of(file.path)
+    if came is None:
+        return paper
+    notices = tuple(dict.fromkeys((*paper.notices, *came.notices)))
+    return replace(paper, licence=paper.licence or came.licence, notices=notices)
+
+
+def parse_bytes(file: SourceFile, raw: bytes) -> Paper:
+    """The paper in the file, by the file alone.
 
     Raises SourceError for a file that is no text of its kind or has no words, and for one that trips a bug.
     """
@@ -35,19 +45,14 @@ def parse_source(file: SourceFile, raw: bytes) -> Paper:
             article = read_jats(raw)
             _check_length(article.markdown)
             paper = parse_markdown(article.markdown, source=file.source, sha256=sha256)
-            paper = replace(paper, format="jats", dropped=article.left_out)
-        else:
-            paper = replace(parse_markdown(_text_of(raw), source=file.source, sha256=sha256), format=file.format)
-            if paper.paper_id == file.path.name:
-                paper = replace(paper, paper_id=path_ids(file.path)[0])
-        came = provenance_of(file.path)
-        if came is None:
-            return paper
-        notices = tuple(dict.fromkeys((*paper.notices, *came.notices)))
-        return replace(paper, licence=paper.licence or came.licence, notices=notices)
+            return replace(paper, format="jats", dropped=article.left_out)
+        paper = replace(parse_markdown(_text_of(raw), source=file.source, sha256=sha256), format=file.format)
+        return replace(paper, paper_id=path_ids(file.path)[0]) if paper.paper_id == file.path.name else paper
 
 
 def _text_of(raw: bytes) -> str:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SourceError("the file is UTF-16, not UTF-8: convert it, for example with `iconv -f utf-16 -t utf-8`")
     if b"\0" in raw[:_BINARY_SAMPLE]:
         raise SourceError("the file is binary, not Markdown text")
     try:
