@@ -135,7 +135,7 @@ def test_not_there_and_withdrawn_are_answers(services: Services, get: Get, statu
         ("http://169.254.169.254/latest/meta-data", "http://169.254.169.254 is not asked: only https"),
         (
             "https://169.254.169.254/latest",
-            "169.254.169.254 is no host that loccit knows: if you trust it, name it with",
+            "169.254.169.254 is a link-local address, where machines keep their credentials: it is not asked",
         ),
         ("https://elsewhere.example.org/x", "elsewhere.example.org is no host that loccit knows"),
         ("//elsewhere.example.org/x", "elsewhere.example.org is no host that loccit knows"),

@@ -21,7 +21,7 @@ import indexer.sources.reading
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
-from indexer.errors import SourceError
+from indexer.errors import NotFoundError, SourceError
 from indexer.sources import Changes, SourceFile, changes, find_sources, only_of, parse_source, read_bytes
 from indexer.store import IndexWriter
 from service.api import create_app
@@ -344,8 +344,12 @@ def test_an_index_is_kept_in_step_beside_a_reader(tmp_path: Path, embedder: Embe
             assert json.loads(running.stdout.readline())["failed"][0]["source"] == "bad.md"
             assert running.stderr.readline() == "loccit: 1 of 1 files failed; the others are in the index\n"
             (folder / "one.md").unlink()
+            (folder / "bad.md").unlink()
             assert json.loads(running.stdout.readline())["removed"] == ["one"]
             assert [paper.paper_id for paper in library.papers().papers] == ["two"]
+            (folder / "two.md").unlink()  # the last one
+            assert json.loads(running.stdout.readline())["removed"] == ["two"]
+            assert library.papers().papers == ()
         running.send_signal(signal.SIGINT)
         assert running.wait(20) == 0
         assert running.stderr.read().endswith("stopped watching\n")
@@ -354,6 +358,67 @@ def test_an_index_is_kept_in_step_beside_a_reader(tmp_path: Path, embedder: Embe
         running.wait()
         running.stdout.close()
         running.stderr.close()
+
+
+def test_an_empty_folder_in_the_place_of_another_is_a_drive_that_is_away(tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "paper.md").write_text("x")
+    watched = Watched([folder], tmp_path / "index")
+    try:
+        watched.waits_for(None)
+        folder.rename(tmp_path / "away")
+        folder.mkdir()
+        watched.heard.clear()
+        time.sleep(2)
+        assert watched.heard == []
+        folder.rmdir()
+        (tmp_path / "away").rename(folder)
+        watched.waits_for(None)
+    finally:
+        watched.stop()
+
+
+def test_a_version_is_verified_and_named(tmp_path: Path) -> None:
+    """What was cited of a preprint can be checked when the published paper is the one that is searched."""
+    text = "---\ntitle: Bees find home\ndoi: {}\ndate: {}\n---\n\n## Results\n\n{}\n"
+    words = " ".join(f"w{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}{chr(97 + n * 7 % 26)} is here." for n in range(400))
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "pre.md").write_text(text.format("10.1101/2020.01", "2020", words))
+    build([folder], tmp_path / "index", WordEmbedder(), CONFIG)
+    with opened(tmp_path / "index") as library:
+        first = library.passage(library.paper("10.1101_2020.01").passage_ids[0])
+        cited = {"citation": json.loads(json.dumps(_fields(first.passage.citation)))}
+    (folder / "pub.md").write_text(text.format("10.1000/bees", "2021", words + " And more."))
+    assert build([folder], tmp_path / "index", WordEmbedder(), CONFIG).added == ["10.1000_bees"]
+    with opened(tmp_path / "index") as library:
+        assert library.verify(read_claims(cited)).status == "ok"
+        with pytest.raises(NotFoundError, match=r"is a version of '10\.1000_bees', which is searched"):
+            library.paper("10.1101_2020.01")
+
+
+def test_the_place_of_a_changed_article_is_of_its_format(index: Path, folder: Path) -> None:
+    with opened(index) as library:
+        cited = {"citation": _fields(library.passage(library.paper("PMC707").passage_ids[0]).passage.citation)}
+        cited = json.loads(json.dumps(cited))
+        (folder / "sub").mkdir()
+        (folder / "PMC707.nxml").rename(folder / "sub" / "PMC707.nxml")
+        build([folder], index, WordEmbedder(), CONFIG)
+        (verdict,) = library.verify(read_claims(cited)).verdicts
+        assert verdict.now is None or verdict.now.source_format == "jats"
+        (folder / "sub/PMC707.nxml.fetched.json").write_text("{")  # of no account to what was cited
+        assert library.verify(read_claims(cited)).status in ("ok", "moved")
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("nowhere"), lambda path: path.symlink_to(path)]
+)
+def test_what_is_no_file_is_told_and_never_pruned(folder: Path, tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(folder / "odd.md")
+    for _ in range(2):
+        report = build([folder], tmp_path / "index", WordEmbedder(), CONFIG, prune=True)
+        assert [each.source for each in report.failed] == ["odd.md"]
 
 
 def test_watching_is_no_dry_run(loccit: Loccit) -> None:

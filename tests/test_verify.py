@@ -399,7 +399,7 @@ def test_a_file_that_is_gone(shelf: Shelf) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.write_bytes(LIMPETS.encode("utf-16")), "the file is binary"),
+        (lambda path: path.write_bytes(LIMPETS.encode("utf-16")), "the file is UTF-16"),
         (lambda path: path.write_bytes(b"caf\xe9\n"), "the file is not UTF-8"),
         (lambda path: path.write_bytes(b" \n"), "the file is empty"),
         (lambda path: os.truncate(path, MAX_BYTES + 1), "one paper may have 50"),

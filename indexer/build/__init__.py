@@ -34,17 +34,19 @@ def build(
     prune: bool = False,
     dry_run: bool = False,
     changed: Changes = None,
+    may_be_empty: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Bring the index in `folder` up to date with the papers' files below `paths`.
 
     One bad file does not stop the rest: it stands in the report. A `dry_run` tells what would be done, embeds nothing
     and leaves the index as it is. Where `changed` names files, only those are looked at.
+    A folder without papers is an error unless it `may_be_empty`: a drive that is not there looks like one.
 
     Raises SourceError for a path that is not there or holds no papers, and the IndexStateError that fits.
     """
     began = time.monotonic()
-    files = find_sources(paths)
+    files = find_sources(paths, may_be_empty=may_be_empty)
     wanted = only_of(files, changed)
     manifest = Manifest(config, embedder.identity, embedder.encoder)
     report, progress = BuildReport(dry_run=dry_run), progress or Silence()

@@ -39,6 +39,8 @@ class Hosts:
         if scheme != "https":
             raise SourceError(f"{scheme}://{host} is not asked: only https addresses are fetched")
         if (host.lower(), port or HTTPS_PORT) not in self.known:
+            if _is_address(host) and (why := why_not(ip_address(host), private_ok=True)):
+                raise SourceError(f"{host} is {why}: it is not asked")
             named = host if port in (None, HTTPS_PORT) else f"{host}:{port}"
             raise SourceError(
                 f"{named} is no host that loccit knows: if you trust it, name it with --allow-host {named}"
@@ -50,6 +52,14 @@ class Hosts:
         why = why_not(found, private_ok=self.known.get((host.lower(), port), False))
         if why:
             raise SourceError(f"{host} stands for {found}, {why}: it is not asked")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def why_not(address: IPv4Address | IPv6Address, *, private_ok: bool) -> str:

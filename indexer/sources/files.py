@@ -37,16 +37,16 @@ class SourceFile:
         return _FORMATS.get(self.path.suffix.lower(), "markdown") if self.path.is_file() else "manuscript"
 
 
-def find_sources(paths: Iterable[Path]) -> list[SourceFile]:
+def find_sources(paths: Iterable[Path], *, may_be_empty: bool = False) -> list[SourceFile]:
     """The papers' files that the paths stand for, each once, sorted within each path. Hidden ones are passed over.
 
-    Raises SourceError when a path does not exist or holds none.
+    Raises SourceError when a path does not exist, or holds none and may not be empty.
     """
     found: dict[str, SourceFile] = {}
     for path in paths:
         if path.is_dir():
             files = sorted(_files_below(path), key=lambda file: file.source)
-            if not files:
+            if not files and not may_be_empty:
                 raise SourceError(
                     f"{path} holds no papers in Markdown (.md, .markdown) or JATS XML (.xml, .nxml): name a folder "
                     "with papers, or `loccit fetch` some"

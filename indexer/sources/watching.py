@@ -37,10 +37,12 @@ def changes(paths: Sequence[Path], *, leave_out: Path) -> Iterator[Changes]:
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         return not hidden and (change == Change.deleted or path.is_dir() or file_changed_by(path) is not None)
 
+    known = dict(zip(roots, _identities(roots), strict=True))
     while True:
-        while not all(root.exists() for root in roots):
+        while any(_is_away(root, known[root]) for root in roots):
             yield frozenset()
             time.sleep(_TICK_MS / 1000)
+        known = dict(zip(roots, _identities(roots), strict=True))
         folders = [root for root in roots if root.is_dir()]
         there = _identities(folders)
         # A file that is replaced by another takes its watch with it: its folder stays.
@@ -75,6 +77,13 @@ def only_of(files: Sequence[SourceFile], changed: Changes) -> list[SourceFile]:
         return list(files)
     own = {path for each in changed for path in (each, each.parent, file_changed_by(each))}
     return [file for file in files if file.path in own or not changed.isdisjoint(file.path.parents)]
+
+
+def _is_away(root: Path, known: tuple[int, int]) -> bool:
+    """Whether the root is gone, or an empty folder stands in its place, as where a drive was let go."""
+    if not root.exists():
+        return True
+    return root.is_dir() and _identity(root) != known and not any(root.iterdir())
 
 
 def _identities(folders: Sequence[Path]) -> list[tuple[int, int]]:

@@ -117,6 +117,18 @@ class Files:
         found = self._rows("paper_id = ?", paper_id)
         return sorted(found, key=lambda each: (each.is_searched, each.standing), reverse=True)
 
+    def called(self, own_id: str) -> list[FileRecord]:
+        """The files whose own text or path gives that id, by their path."""
+        return sorted(self._rows("own_id = ?", own_id), key=lambda each: each.origin)
+
+    def holding(self, sha256: str, own_id: str) -> list[FileRecord]:
+        """The files that are not searched and have these bytes, then those that give that id."""
+        found = [
+            *self._rows("sha256 = ? AND NOT is_searched", sha256),
+            *self._rows("own_id = ? AND NOT is_searched", own_id),
+        ]
+        return list({each.origin: each for each in found}.values())
+
     def origins(self) -> list[tuple[str, str, bool]]:
         """Of every file its path, its paper's id, and whether it is searched, by path."""
         rows = self._connection.execute("SELECT origin, paper_id, is_searched FROM files ORDER BY origin")

@@ -398,6 +398,10 @@ class Snapshot:
         """The files of a paper: the one that is searched, then its versions, best first."""
         return Files(self._connection).of(paper_id)
 
+    def versions_holding(self, sha256: str, own_id: str) -> list[FileRecord]:
+        """The files that are not searched, and that have these bytes or give that id; those with the bytes first."""
+        return Files(self._connection).holding(sha256, own_id)
+
     def failures(self) -> list[FailedFile]:
         """The files that gave no paper when they were last seen."""
         return Files(self._connection).failures()
@@ -425,6 +429,8 @@ class Snapshot:
         )
         unknown = sorted(set(paper_ids) - {row[0] for row in rows})
         if unknown:
+            if searched := [each.paper_id for each in Files(self._connection).called(unknown[0])]:
+                raise NotFoundError(f"{unknown[0]!r} is a version of {searched[0]!r}, which is searched: ask for that")
             raise NotFoundError(f"no paper {unknown[0]!r} in this index: `loccit papers` lists those that are")
 
     def _papers(self, where: str, values: Sequence[str | int]) -> list[StoredPaper]:

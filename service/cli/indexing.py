@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.errors import LoccitError, UsageError
+from indexer.errors import LoccitError, SourceError, UsageError
 from service import terminal
 from service.cli.opening import embedder_of, omitted_bodies, opened, settings_of
 from service.cli.options import Index, Json
@@ -68,7 +68,7 @@ def index_command(
         raise UsageError("--watch keeps an index in step and --dry-run changes none: leave one of them out")
     settings = settings_of(index=index, model=model, max_wordpieces=max_wordpieces)
     given = paths or DEFAULT_PATHS
-    embedder = _embedder(settings, given)
+    embedder = _embedder(settings, given, may_be_empty=watch)
     run = partial(_run, settings, given, embedder)
     if watch:
         _watch(settings, given, run, rebuild=rebuild, as_json=as_json)
@@ -85,11 +85,11 @@ def index_paths(settings: Settings, paths: Sequence[Path], files: Sequence[Path]
     return _run(settings, paths, _embedder(settings, paths), changed=changed)[0]
 
 
-def _embedder(settings: Settings, paths: Sequence[Path]) -> Embedder:
+def _embedder(settings: Settings, paths: Sequence[Path], *, may_be_empty: bool = False) -> Embedder:
     from indexer.sources import find_sources
 
     with terminal.working("loading the model"):
-        find_sources(paths)  # a path that is not there shows before the model is loaded
+        find_sources(paths, may_be_empty=may_be_empty)  # a path that is not there shows before the model is loaded
         return embedder_of(settings, settings.model)
 
 
@@ -102,6 +102,7 @@ def _run(
     prune: bool = False,
     dry_run: bool = False,
     changed: Changes = None,
+    may_be_empty: bool = False,
 ) -> tuple[BuildReport, int]:
     """What a build did, and how many files it looked at."""
     from indexer.build import build
@@ -119,6 +120,7 @@ def _run(
             prune=prune,
             dry_run=dry_run,
             changed=changed,
+            may_be_empty=may_be_empty,
             progress=progress,
         )
     return report, progress.n_files
@@ -137,6 +139,17 @@ def _show(settings: Settings, report: BuildReport, n_files: int, *, as_json: boo
         terminal.complain(f"{len(report.failed)} of {n_files} files failed; the others {others} in the index")
 
 
+def _hold_papers(paths: Sequence[Path]) -> bool:
+    """Whether there are papers below each path. Where there are none, a drive may be away: papers are then taken out
+    only once their files are seen to change."""
+    from indexer.sources import find_sources
+
+    try:
+        return bool(find_sources(paths))
+    except SourceError:
+        return False
+
+
 def _watch(
     settings: Settings,
     paths: Sequence[Path],
@@ -148,7 +161,8 @@ def _watch(
     """Build again whenever files change. What cannot be done now (another process writes) is tried again."""
     from indexer.sources import changes
 
-    report, n_files = run(rebuild=rebuild, prune=True)  # what is wrong with the index itself ends it here
+    prune = _hold_papers(paths)
+    report, n_files = run(rebuild=rebuild, prune=prune, may_be_empty=True)  # a fault of the index itself ends it here
     _show(settings, report, n_files, as_json=as_json, compact=True)
     terminal.note("watching for changes; Ctrl-C ends it")
     waiting: Changes = frozenset()
@@ -158,8 +172,9 @@ def _watch(
             waiting = None if waiting is None or changed is None else waiting | changed
             if waiting == frozenset() or time.monotonic() < not_before:
                 continue
+            prune = prune or bool(changed)
             try:
-                report, n_files = run(prune=True, changed=waiting)
+                report, n_files = run(prune=prune, changed=waiting, may_be_empty=True)
             except LoccitError as error:
                 if str(error) != said:
                     terminal.complain(f"{error} (goes on watching)")

@@ -27,8 +27,12 @@ def papers(index: Index = None, as_json: Json = False) -> None:
     listed = PaperList(tuple(found), page.total, None, page.failed)
     if as_json:
         terminal.put_json(listed)
-    else:
-        terminal.show_papers(listed)
+        return
+    terminal.show_papers(listed)
+    if not found:
+        terminal.note("the index holds no papers yet: run `loccit index PATH...` to add some")
+    if listed.failed:
+        terminal.note(f"{len(listed.failed)} files gave no paper when they were last looked at: --json says why")
 
 
 @dataclass(frozen=True, slots=True)

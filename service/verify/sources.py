@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from indexer.errors import NotFoundError, SourceError
 from indexer.markdown import parse_markdown
 from indexer.papers import Paper
-from indexer.sources import SourceFile, is_there, named_by_path, parse_source, path_ids, read_bytes
-from indexer.store import Snapshot, StoredPaper
+from indexer.sources import SourceFile, is_there, named_by_path, parse_bytes, path_ids, read_bytes
+from indexer.store import FileRecord, Snapshot, StoredPaper
 from service.cite import Citation
 from service.replies import Verdict
 from service.verify.claims import Claim
 from service.verify.compare import Source, verify
 
 Sources = dict[str, Source | SourceError]
-"""What was read so far, or why it could not be, by paper id."""
+"""What was read so far, or why it could not be, by file."""
 
 
 def verdict(snapshot: Snapshot, claim: Claim, sources: Sources) -> Verdict:
-    """The verdict on a claim. `sources`: what was read so far, by paper id."""
+    """The verdict on a claim. `sources`: what was read so far, by file."""
     citation, reason = claim.citation, ""
-    for stored in _cited_papers(snapshot, citation):
-        if stored.paper_id not in sources:
-            sources[stored.paper_id] = _source(snapshot, stored)
-        source = sources[stored.paper_id]
+    for origin, read in _readings(snapshot, citation):
+        if origin not in sources:
+            sources[origin] = read()
+        source = sources[origin]
         if isinstance(source, Source):
             return verify(claim, source)
         reason = reason or str(source)
     unknown = f"no paper {citation.paper_id!r} in this index: index its file with `loccit index PATH...`"
     return Verdict("source_missing", reason or unknown, citation, None, None)
+
+
+def _readings(snapshot: Snapshot, citation: Citation) -> Iterator[tuple[str, Callable[[], Source | SourceError]]]:
+    """The files that may hold what is cited, and how each is read: those searched, then those known as versions."""
+    for stored in _cited_papers(snapshot, citation):
+        yield stored.origin, partial(_source, snapshot, stored)
+    for version in snapshot.versions_holding(citation.source_sha256, citation.paper_id):
+        yield version.origin, partial(_version, version)
+
+
+def _version(version: FileRecord) -> Source | SourceError:
+    """The paper in a file that is not searched."""
+    path = Path(version.origin)
+    try:
+        paper = parse_bytes(SourceFile(path, version.source), read_bytes(path))
+    except SourceError as error:
+        return SourceError(f"{path}: {error}")
+    return Source(replace(paper, paper_id=version.own_id), version.sha256, [])
 
 
 def _cited_papers(snapshot: Snapshot, citation: Citation) -> Iterator[StoredPaper]:
@@ -65,15 +84,19 @@ def _paper(snapshot: Snapshot, stored: StoredPaper, path: Path) -> Paper:
     is made of it today may differ, and its citations are right all the same. Raises SourceError."""
     raw = read_bytes(path)
     if sha256(raw).hexdigest() == stored.sha256 and (kept := snapshot.kept_text(stored.paper_id)) is not None:
-        return parse_markdown(kept, source=stored.source, sha256=stored.sha256)
-    return parse_source(SourceFile(path, stored.source), raw)
+        paper = parse_markdown(kept, source=stored.source, sha256=stored.sha256)
+        return replace(paper, format=stored.format, notices=stored.notices)
+    return parse_bytes(SourceFile(path, stored.source), raw)
 
 
 def source_text(snapshot: Snapshot, stored: StoredPaper) -> str:
     """The text that the paper's offsets count in. Raises SourceError where its file is not as it was indexed."""
     if (kept := snapshot.kept_text(stored.paper_id)) is not None:
         return kept
-    raw = read_bytes(Path(stored.origin))
+    try:
+        raw = read_bytes(Path(stored.origin))
+    except SourceError as error:
+        raise SourceError(f"{stored.origin}: {error}; put it back, or index it where it stands now") from error
     if sha256(raw).hexdigest() != stored.sha256:
         raise SourceError(
             f"{stored.source} has changed since it was indexed: run `loccit index PATH...`, and cite it anew"
