@@ -305,8 +305,20 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
     assert run(folder, tmp_path / "index").n_unchanged == 2
 
 
-POOL = {"stub": STUB, "full": FULL, "jats": JATS, "preprint": PREPRINT, "other": OTHER, "nameless": NAMELESS,
-        "again": NAMELESS_AGAIN, "broken": "\0"}  # fmt: skip
+TWIN = FULL.replace("PMC1000001", "PMC1000003").replace("10.1000/one", "10.1000/three")
+IDLESS = FULL.replace("pmcid: PMC1000001\n", "").replace("doi: 10.1000/one\n", "")
+POOL = {
+    "twin": TWIN,
+    "idless": IDLESS,
+    "stub": STUB,
+    "full": FULL,
+    "jats": JATS,
+    "preprint": PREPRINT,
+    "other": OTHER,
+    "nameless": NAMELESS,
+    "again": NAMELESS_AGAIN,
+    "broken": "\0",
+}
 _NAMES = ("a.md", "b.md", "c.md", "d.xml", "e.xml")
 
 

@@ -96,34 +96,48 @@ def _date_of(paper: Paper) -> Sequence[str | int | None]:
 
 def best_of(files: Sequence[FileRecord]) -> FileRecord:
     """The one to search, whatever their order. Of copies, the one with the shortest path."""
-    return min(files, key=lambda each: ([-part for part in each.standing], each.sha256, len(each.origin), each.origin))
+    return min(files, key=_order)
+
+
+def _order(file: FileRecord) -> tuple[list[int], str, int, str]:
+    return [-part for part in file.standing], file.sha256, len(file.origin), file.origin
 
 
 def parts_of(files: Sequence[FileRecord]) -> list[list[FileRecord]]:
-    """The files sorted into papers: those that are one hang together, through others if need be."""
+    """The files sorted into papers, each part with its best file first: those that are one hang together, through
+    others if need be, and no two of a part are of two papers. A file that may be of several is of the best one."""
     parts: list[list[FileRecord]] = []
-    for file in files:
-        joined = [part for part in parts if any(why_one(file, each) for each in part)]
-        parts = [part for part in parts if part not in joined]
-        parts.append([file, *(each for part in joined for each in part)])
+    for file in sorted(files, key=_order):
+        joined: list[FileRecord] = []
+        kept: list[list[FileRecord]] = []
+        for part in parts:
+            fits = any(why_one(file, each) for each in part)
+            if fits and not any(_are_two(a, b) for a in (file, *joined) for b in part):
+                joined += part
+            else:
+                kept.append(part)
+        parts = sorted([*kept, sorted([*joined, file], key=_order)], key=lambda part: _order(part[0]))
     return parts
 
 
 def why_in(file: FileRecord, best: FileRecord, files: Sequence[FileRecord]) -> str:
     """How it is told that a file is of the same paper as the best one: by that, else by another one of these."""
     others = sorted((each for each in files if each.origin != file.origin), key=lambda each: each.origin)
-    return next(why for why in (*(why_one(file, each) for each in (best, *others)), "by other files") if why)
+    return next((why for each in (best, *others) if (why := why_one(file, each))), "by other files")
 
 
 def why_one(one: FileRecord, other: FileRecord) -> str:
     """How it is told that both are of one paper; empty where it is not."""
     if one.sha256 == other.sha256:
         return "the same file"
+    if _are_two(one, other):
+        return ""
     if shared := shared_id(one, other):
-        return f"the same {shared}" if _may_be_one(one, other) else ""
+        return f"the same {shared}"
+    if one.doi and other.doi and min(one.n_words, other.n_words) < _SAME_TEXT_WORDS:
+        return ""
     alike = resemblance(one.signature, other.signature)
-    enough = _SAME_TEXT_AND_TITLE if _titles_are_one(one, other) else _SAME_TEXT
-    if alike < enough or _are_two(one, other):
+    if alike < (_SAME_TEXT_AND_TITLE if _titles_are_one(one, other) else _SAME_TEXT):
         return ""
     return f"nearly the same text ({100 * alike:.0f} % of it)"
 
@@ -137,37 +151,33 @@ def shared_id(one: FileRecord, other: FileRecord) -> str:
     )
 
 
-def _may_be_one(one: FileRecord, other: FileRecord) -> bool:
-    """Whether two files with one id are of one paper: an id may be mistyped, or be that of what a file is about."""
-    if _differ(one, other):
+def _are_two(one: FileRecord, other: FileRecord) -> bool:
+    """Whether two files are of two papers, whatever else they share."""
+    if one.sha256 == other.sha256:
         return False
+    if any(a and b and a != b for a, b in ((one.pmcid, other.pmcid), (one.pmid, other.pmid))):
+        return True  # as PubMed has it: an editorial is printed in several journals
+    if shared_id(one, other):
+        return _read_otherwise(one, other)
+    if not one.doi or not other.doi:
+        return False
+    return one.doi != other.doi and not (_REPOSITORY.match(one.doi) or _REPOSITORY.match(other.doi))
+
+
+def _read_otherwise(one: FileRecord, other: FileRecord) -> bool:
+    """Whether two files with one id are of two papers: an id may be mistyped, or be that of what a file is about."""
     alike = resemblance(one.signature, other.signature)
-    full = one.standing[0] == other.standing[0] == _FULL
     if alike >= _SOME_TEXT:
-        return True
-    if (full and alike < _NO_TEXT) or bool(_ASIDE.match(one.title)) != bool(_ASIDE.match(other.title)):
         return False
-    if not one.title or not other.title or _STUB in (one.standing[0], other.standing[0]):
+    full = one.standing[0] == other.standing[0] == _FULL
+    if (full and alike < _NO_TEXT) or bool(_ASIDE.match(one.title)) != bool(_ASIDE.match(other.title)):
         return True
-    return _titles_are_one(one, other)
+    if not one.title or not other.title or _STUB in (one.standing[0], other.standing[0]):
+        return False
+    return not _titles_are_one(one, other)
 
 
 def _titles_are_one(one: FileRecord, other: FileRecord) -> bool:
     if one.title == other.title:
         return bool(one.title)
     return SequenceMatcher(None, one.title, other.title).ratio() >= _SAME_TITLE
-
-
-def _are_two(one: FileRecord, other: FileRecord) -> bool:
-    """Whether two files of nearly the same text are of two papers: an editorial is printed in several journals."""
-    if _differ(one, other):
-        return True
-    if not one.doi or not other.doi:
-        return False
-    in_archive = _REPOSITORY.match(one.doi) or _REPOSITORY.match(other.doi)
-    return not in_archive or min(one.n_words, other.n_words) < _SAME_TEXT_WORDS
-
-
-def _differ(one: FileRecord, other: FileRecord) -> bool:
-    """Whether PubMed has them as two."""
-    return any(a and b and a != b for a, b in ((one.pmcid, other.pmcid), (one.pmid, other.pmid)))

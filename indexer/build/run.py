@@ -33,6 +33,11 @@ from indexer.sources import (
 )
 from indexer.store import FailedFile, FileRecord, IndexWriter
 
+_MAX_STEPS = 8
+"""So many files are asked what hangs together with them: copies by the hundred all say the same."""
+_MAX_ROUNDS = 5
+"""A file that moves to another paper may move others. Two rounds are the most that were seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Displaced:
@@ -76,6 +81,8 @@ class Run:
         self._displaced: dict[str, _Displaced] = {}
         self._shaken: list[str] = []
         """Papers of which a file has changed or gone."""
+        self._superseded: set[str] = set()
+        """Papers that go as soon as another is stored, which they are one with."""
         self._told: set[str] = set()
         """Papers that the report speaks of: a search of its lists for every paper would take the square of the time."""
         self._failed: list[FailedFile] = []
@@ -138,23 +145,37 @@ class Run:
 
     def _group_of(self, record: FileRecord, here: FileRecord | None) -> _Group:
         """All that is of one paper with the file, which held `here`. Raises SourceError where its id is another's."""
-        path = Path(record.origin)
-        related = [(each, self._holds(each, path)) for each in self._writer.files.related(record)]
-        files = [each for each, held in related if held and why_one(record, each)]
-        gone = [each for each, held in related if not held and (each.own_id == record.own_id or why_one(record, each))]
-        paper_ids = {each.paper_id for each in (*files, *gone)}
-        if here is not None and here.paper_id == record.own_id:
-            paper_ids.add(record.own_id)
-        known = {record.origin, *(each.origin for each, _ in related)}
-        for each in [each for paper_id in paper_ids for each in self._writer.files.of(paper_id)]:
-            if each.origin not in known:
-                (files if self._holds(each, path) else gone).append(each)
+        files, gone, clashing = self._reached_from(record)
         part = next(part for part in parts_of([record, *files]) if record in part)
-        apart = [each for each in files if each not in part]
-        for each in [*(each for each, held in related if held), *apart]:
+        for each in (*clashing, *files):
             if each.own_id == record.own_id and each not in part:
                 raise SourceError(_taken(each))
-        return _Group(part, gone, paper_ids - {each.paper_id for each in apart if each.is_searched})
+        paper_ids = {each.paper_id for each in (*part, *gone) if each is not record}
+        if here is not None and here.paper_id == record.own_id:
+            paper_ids.add(record.own_id)
+        elsewhere = {each.paper_id for each in (*clashing, *files) if each.is_searched and each not in part}
+        return _Group(part, gone, paper_ids - elsewhere)
+
+    def _reached_from(self, record: FileRecord) -> tuple[list[FileRecord], list[FileRecord], list[FileRecord]]:
+        """The files that hang together with this one, some through others; those that held such and do no longer; and
+        those that share something with it and are of other papers."""
+        reached, gone = {record.origin: record}, dict[str, FileRecord]()
+        clashing: dict[str, FileRecord] = {}
+        for n, one in enumerate(steps := [record]):
+            for each in self._writer.files.related(one) if n < _MAX_STEPS else ():
+                if each.origin in reached or each.origin in gone:
+                    continue
+                why = why_one(one, each)
+                if not self._holds(each, Path(record.origin)):
+                    if why or each.own_id == record.own_id:
+                        gone[each.origin] = each
+                elif why:
+                    reached[each.origin] = each
+                    steps.append(each)
+                else:
+                    clashing[each.origin] = each
+        others = [each for origin, each in clashing.items() if origin not in reached]
+        return steps[1:], list(gone.values()), others
 
     def _settle(self, group: _Group, papers: dict[str, Paper], here: FileRecord | None = None) -> None:
         """Have the best file of the group searched, and the others known as its versions.
@@ -163,8 +184,8 @@ class Run:
         SourceError, and has changed nothing then.
         """
         best = best_of(group.files)
-        if here is not None or group.gone:
-            self._shaken += [*group.paper_ids, best.own_id, best.paper_id]
+        if here is not None or group.gone or len(group.files) > 1:
+            self._shaken += [*group.paper_ids, best.own_id, *(each.paper_id for each in group.files)]
         leaving = here if here is not None and here.paper_id not in group.paper_ids else None
         if best.origin not in papers and best.is_searched:
             self._leave(leaving)
@@ -270,6 +291,7 @@ class Run:
         if displaced := self._displaced.pop(paper.paper_id, None):
             pending.known.update(displaced.vectors)
         pending.supersedes.update(before - {paper.paper_id})
+        self._superseded |= pending.supersedes
         if paper.body_omitted:
             self.report.without_body.append(paper.paper_id)
         if not pending.passages:
@@ -304,37 +326,38 @@ class Run:
     def regroup(self) -> None:
         """Have the best version searched of papers that lost the file that was, and apart what was one by a lost file
         alone."""
-        for paper_id in dict.fromkeys(self._shaken):
-            files = self._writer.files.of(paper_id)
-            if not files and self._writer.view().has(paper_id):
-                self._take_down(paper_id)
-            heads = [each for each in files if each.is_searched]
-            heirs = set() if heads else {paper_id}
-            for part in sorted(parts_of(files), key=lambda part: best_of(part).own_id != paper_id):
-                if not any(each in part for each in heads):
-                    self._promote(part, heirs)
-                    heirs = set()
+        for _ in range(_MAX_ROUNDS):
+            shaken, self._shaken = list(dict.fromkeys(self._shaken)), []
+            for paper_id in shaken:
+                self._regroup(paper_id)
 
-    def _promote(self, files: list[FileRecord], paper_ids: set[str]) -> None:
-        """Have the best of the files searched that can be read."""
-        while files:
-            try:
-                self._check_free(best_of(files), files)
-                self._settle(_Group(files, [], paper_ids), {})
-                return
-            except SourceError as error:
-                best = best_of(files)
-                self._fail(SourceFile(Path(best.origin), best.source), str(error))
-                self._writer.forget_file(best.origin)
-                files = [each for each in files if each is not best]
-        for paper_id in paper_ids:
+    def _regroup(self, paper_id: str) -> None:
+        files = self._writer.files.of(paper_id)
+        heads = [each for each in files if each.is_searched]
+        heirs = set() if heads else {paper_id}
+        for part in sorted(parts_of(files), key=lambda part: part[0].own_id != paper_id):
+            for record in part if not any(each in part for each in heads) else ():
+                now = self._writer.files.at(record.origin)
+                is_headless = now is not None and now.paper_id == paper_id and not now.is_searched
+                if is_headless and self._promote(record, heirs):
+                    heirs = set()
+        if heirs and paper_id not in self._superseded and self._writer.view().has(paper_id):
             self._take_down(paper_id)
 
-    def _check_free(self, best: FileRecord, files: Sequence[FileRecord]) -> None:
-        """Raise SourceError where another paper goes by the id that the file gives."""
-        holder = self._writer.files.searched(best.own_id)
-        if holder is not None and all(holder.origin != each.origin for each in files):
-            raise SourceError(_taken(holder))
+    def _promote(self, record: FileRecord, paper_ids: set[str]) -> bool:
+        """Have the file searched, or known as a version of what is. Its paper was one of `paper_ids`. Whether it could
+        be read."""
+        try:
+            if not self._holds(record, Path()):
+                self._writer.forget_file(record.origin)
+                return False
+            group = self._group_of(record, record)
+            self._settle(_Group(group.files, group.gone, group.paper_ids | paper_ids), {})
+        except SourceError as error:
+            self._fail(SourceFile(Path(record.origin), record.source), str(error))
+            self._writer.forget_file(record.origin)
+            return False
+        return True
 
     def look_for_dropped(self) -> None:
         """Papers that were in the index before a rebuild, and were not found in what it was named."""
