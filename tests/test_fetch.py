@@ -942,6 +942,21 @@ def test_the_full_text_takes_the_place_of_its_stub(
         assert library.info().generation == built["generation"]
 
 
+def test_two_addresses_with_one_name_are_two_papers(services: Services, folder: Path, fetched: Fetch) -> None:
+    for place in ("a", "b"):
+        text = f"# Paper {place}\n\nLicense: CC BY 4.0\n\n## Results\n\nIt says {place} of many things.\n"
+        services.does(f"/{place}/paper.md", sends(text.encode(), "text/markdown"))
+    addresses = [f"{services.url}/{place}/paper.md" for place in ("a", "b")]
+    options = {"allow_hosts": (f"127.0.0.1:{services.port}",)}
+
+    first, second = fetched(*addresses, **options).papers
+
+    assert (first.outcome, second.outcome, first.path != second.path) == ("fetched", "fetched", True)
+    assert [Path(each.path).read_text().partition("\n")[0] for each in (first, second)] == ["# Paper a", "# Paper b"]
+    again = fetched(*addresses, **options).papers
+    assert [(each.outcome, each.path) for each in again] == [("unchanged", first.path), ("unchanged", second.path)]
+
+
 def test_ctrl_c_leaves_no_part_of_a_file(services: Services, tmp_path: Path) -> None:
     services.in_pmc("PMC101")
     services.in_pmc("PMC102", drips())

@@ -482,3 +482,21 @@ def test_a_server_that_nobody_vouches_for_is_not_asked(
 
     assert refused(get, fine).startswith("127.0.0.1 has no certificate for its name that is trusted here")
     assert services.requests == []
+
+
+def test_a_body_packed_in_several_members_is_whole(get: Get) -> None:
+    body = gzip.compress(XML[:4]) + gzip.compress(XML[4:])
+    assert get(sends(body, "text/xml", content_encoding="gzip")).body == XML
+
+
+@pytest.mark.parametrize("etag", ['"café"', '"a"\r\nX-Other: b', " "])
+def test_a_validator_that_no_header_may_hold_is_not_sent(services: Services, get: Get, etag: str) -> None:
+    assert get(fine, known=Known(f"{services.url}/x", etag, "")).body == XML
+    assert "if-none-match" not in services.requests[0].headers
+
+
+@pytest.mark.parametrize("host", ["xn--a.org", f"{'a' * 70}.org", "a..b.org"])
+def test_a_host_that_can_have_no_address_is_refused(get: Get, host: str) -> None:
+    assert refused(get, redirects(f"https://{host}/x"))
+    with pytest.raises((SourceError, UsageError)):
+        get(url=f"https://{host}/x", hosts=(host,))

@@ -110,6 +110,21 @@ def test_a_part_that_changes_changes_its_paper(index: Path, folder: Path) -> Non
     assert sorted(report.added) == ["01.abstract", "02.main", "90.back"]
 
 
+def test_parts_that_become_a_manuscript_are_papers_no_longer(folder: Path, tmp_path: Path) -> None:
+    front = folder / "bees/content/00.front-matter.md"
+    text = front.read_text()
+    front.unlink()
+    index = tmp_path / "index"
+    report = build([folder], index, WordEmbedder(), CONFIG)
+    assert {"01.abstract", "02.main", "90.back"} <= set(report.added)
+    front.write_text(text)
+    report = build([folder], index, WordEmbedder(), CONFIG, changed=frozenset({front}))
+    assert (report.added, sorted(report.removed)) == (["bees"], ["01.abstract", "02.main", "90.back"])
+    front.unlink()
+    report = build([folder], index, WordEmbedder(), CONFIG, changed=frozenset({front}), prune=True)
+    assert (sorted(report.added), report.removed) == (["01.abstract", "02.main", "90.back"], ["bees"])
+
+
 def test_citations_of_jats_are_verified_against_the_text_kept(
     index: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

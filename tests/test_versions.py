@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -303,6 +304,43 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
     rebuilt = run(folder, tmp_path / "index", embedder, dry_run=True, rebuild=True)
     assert (rebuilt.added, embedder.encoded) == (["PMC1000001"], [])
     assert run(folder, tmp_path / "index").n_unchanged == 2
+
+
+def test_a_dry_run_of_a_rebuild_leaves_an_index_that_cannot_be_read_as_it_is(tmp_path: Path) -> None:
+    folder = write(tmp_path / "papers", a_md=FULL)
+    run(folder, tmp_path / "index")
+    database = tmp_path / "index" / "index.sqlite"
+    for spoil in ("PRAGMA user_version = 5", "DROP TABLE commits"):
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute(spoil)
+        before = {path.name for path in database.parent.iterdir()}, database.read_bytes()
+        assert run(folder, tmp_path / "index", dry_run=True, rebuild=True).added == ["PMC1000001"]
+        assert ({path.name for path in database.parent.iterdir()}, database.read_bytes()) == before
+    assert run(folder, tmp_path / "index", rebuild=True).added == ["PMC1000001"]
+
+
+@pytest.mark.parametrize("order", [("a_md", "b_md", "c_md"), ("c_md", "b_md", "a_md"), ("a_md", "c_md", "b_md")])
+def test_a_copy_without_an_id_joins_no_two_papers(tmp_path: Path, order: Sequence[str]) -> None:
+    texts = {"a_md": FULL, "b_md": IDLESS, "c_md": TWIN}
+    for name in order:
+        write(tmp_path / "papers", **{name: texts[name]})
+        run(tmp_path / "papers", tmp_path / "index")
+    found = files_of(tmp_path / "index")
+    assert found.keys() == {"PMC1000001", "PMC1000003"}
+    assert sorted(version for _, versions in found.values() for version in versions) == ["b.md"]
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "a", "b"), ("b", "c", "a")])
+def test_a_supplement_takes_no_papers_place_by_way_of_its_stub(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    supplement = markdown(f"Supplementary material: {TITLE}", prose(7, 1500), doi="10.1000/one", date="2022")
+    paper, stub = FULL, STUB
+    write(
+        tmp_path / "papers", **{f"{name}_md": text for name, text in zip(names, (stub, paper, supplement), strict=True)}
+    )
+    report = run(tmp_path / "papers", tmp_path / "index")
+    assert files_of(tmp_path / "index")["PMC1000001"][0] == f"{names[1]}.md"
+    told = {each.source for each in report.failed} | {source for source, _ in files_of(tmp_path / "index").values()}
+    assert f"{names[2]}.md" in told
 
 
 TWIN = FULL.replace("PMC1000001", "PMC1000003").replace("10.1000/one", "10.1000/three")

@@ -18,6 +18,7 @@ from indexer.build.report import BuildReport, Failure, Progress, Silence, Versio
 from indexer.build.run import Run
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
+from indexer.errors import IndexDamagedError, IndexMismatchError
 from indexer.sources import Changes, find_sources, only_of
 from indexer.store import IndexWriter, Manifest, is_index
 
@@ -51,16 +52,14 @@ def build(
     manifest = Manifest(config, embedder.identity, embedder.encoder)
     report, progress = BuildReport(dry_run=dry_run), progress or Silence()
     with ExitStack() as stack:
-        if dry_run and not is_index(folder):
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-        writer = stack.enter_context(IndexWriter(folder, manifest, rebuild=rebuild, rehearse=dry_run))
+        writer = stack.enter_context(_writer(folder, manifest, rebuild, dry_run, stack))
         embedding = Embedding(writer, embedder, report, progress, stack.enter_context(ThreadPoolExecutor(1)))
         run = Run(writer, embedder, config, files, embedding, report)
         progress.started(len(wanted))
         try:
             for file in wanted:
                 run.take(file)
-            run.look_for_vanished(paths, prune=prune)
+            run.look_for_vanished(paths, files, prune=prune)
             run.regroup()
             embedding.finish()
         except BaseException:
@@ -71,3 +70,16 @@ def build(
         report.generation = writer.commit()
     report.seconds = time.monotonic() - began
     return report
+
+
+def _writer(folder: Path, manifest: Manifest, rebuild: bool, dry_run: bool, stack: ExitStack) -> IndexWriter:
+    """The index to change; for a dry run where there is none that can be, an empty one elsewhere."""
+    if dry_run and is_index(folder):
+        try:
+            return IndexWriter(folder, manifest, rebuild=rebuild, rehearse=True)
+        except (IndexDamagedError, IndexMismatchError):
+            if not rebuild:
+                raise
+    if dry_run:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+    return IndexWriter(folder, manifest, rebuild=rebuild, rehearse=dry_run)

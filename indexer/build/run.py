@@ -22,6 +22,7 @@ from indexer.sources import (
     SourceFile,
     bugs_named,
     check_name,
+    is_part,
     is_there,
     named_by_path,
     parse_bytes,
@@ -310,11 +311,19 @@ class Run:
         else:
             (self.report.updated if paper_id in before and not is_new else self.report.added).append(paper_id)
 
-    def look_for_vanished(self, paths: Sequence[Path], *, prune: bool) -> None:
-        """Papers of the index whose file stood below `paths` and is gone: report them, or take them out."""
+    def look_for_vanished(self, paths: Sequence[Path], files: Sequence[SourceFile], *, prune: bool) -> None:
+        """Papers of the index whose file stood below `paths` and is gone: report them, or take them out. So are those
+        that have become a part of one of `files`."""
         roots = [path.resolve() for path in paths]
+        found = {file.path for file in files}
         for origin, paper_id, is_searched in self._writer.files.origins():
-            if not any(Path(origin).is_relative_to(root) for root in roots) or is_there(Path(origin)):
+            path = Path(origin)
+            is_part_now = path.parent in found and is_part(path.name)
+            if not any(path.is_relative_to(root) for root in roots) or (is_there(path) and not is_part_now):
+                continue
+            if is_part_now:
+                self._writer.forget_file(origin)
+                self._shaken.append(paper_id)
                 continue
             others = [each for each in self._writer.files.of(paper_id) if each.origin != origin]
             if is_searched and not prune and not any(self._holds(each, Path(origin)) for each in others):

@@ -6,6 +6,7 @@ something newer where it has the last answer. What a reply's body means, it does
 
 from __future__ import annotations
 
+import re
 import ssl
 import zlib
 from collections.abc import Iterator, Mapping
@@ -194,12 +195,16 @@ class Client:
             given.close()
 
 
+_SENDABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+"""What a header may hold: others' words are kept in a file, which anybody may have written in."""
+
+
 def _conditions(known: Known | None, address: httpx.URL) -> dict[str, str]:
     """The headers that ask for something newer, at the address that the last answer came from."""
     if known is None or _parsed(known.url) != address:
         return {}
     headers = {"if-none-match": known.etag, "if-modified-since": known.last_modified}
-    return {name: value for name, value in headers.items() if value}
+    return {name: value for name, value in headers.items() if _SENDABLE.fullmatch(value)}
 
 
 def _reply(status: Literal[200, 304], address: httpx.URL, response: httpx.Response, body: bytes) -> Reply:
@@ -251,6 +256,10 @@ def _unpacked(response: httpx.Response, host: str, max_bytes: int) -> Iterator[b
     try:
         for piece in response.iter_raw():
             yield unpacker.decompress(piece, max_bytes + 1)
+            while unpacker.unused_data:  # another member (RFC 1952) goes on where the first ends
+                rest = unpacker.unused_data
+                unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                yield unpacker.decompress(rest, max_bytes + 1)
     except zlib.error as error:
         raise _AgainError(f"{host} sent a body that is not packed as it says: {error}") from error
     if not unpacker.eof:
@@ -259,8 +268,10 @@ def _unpacked(response: httpx.Response, host: str, max_bytes: int) -> Iterator[b
 
 def _parsed(url: str | httpx.URL) -> httpx.URL:
     try:
-        return httpx.URL(url).copy_with(fragment=None)
-    except (httpx.InvalidURL, ValueError) as error:
+        address = httpx.URL(url).copy_with(fragment=None)
+        address.host.encode("idna")  # raises for a name that none can have
+        return address
+    except (httpx.InvalidURL, ValueError) as error:  # those of idna are ValueErrors too
         raise SourceError(f"{str(url)!r} is no address: {error}") from error
 
 

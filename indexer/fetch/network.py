@@ -67,8 +67,10 @@ class GuardedBackend(httpcore.NetworkBackend):
         """A connection to the first checked address that answers."""
         try:
             addresses = self._resolver(host, port)
-        except OSError as error:
-            raise httpcore.ConnectError(f"its name is not known ({error.strerror or error})") from error
+        except (OSError, UnicodeError) as error:  # a name too long, or with an empty part, cannot even be asked for
+            raise httpcore.ConnectError(
+                f"its name is not known ({getattr(error, 'strerror', None) or error})"
+            ) from error
         for address in addresses:
             self._hosts.check_address(host, port, address)
         failure: Exception = httpcore.ConnectError("its name stands for no address")

@@ -208,6 +208,9 @@ class Plan:
         name = paper_id(Metadata(pmcid=text.pmcid, doi=text.doi), stem or host)
         path = self._to / file_name(name, suffix)
         held = held_at(path)
+        if held.provenance is not None and held.provenance.url not in (url, reply.url):  # sent by another place
+            path = self._to / file_name(f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}", suffix)
+            held = held_at(path)
         if held.state in ("edited", "own"):
             return self._left(asked, name, path, held)
         return self._taken(asked, host, path, held, Answer(reply), Record())

@@ -22,13 +22,17 @@ _RAISED = re.compile(
 )
 _NOTE_MARK = re.compile(r"(?<!\w)[a-z](?!\w)|\d+|[*†‡§¶#✉\\]+")
 """What stands behind names for affiliations and notes: `1`, `a`, `†`."""
+_INITIAL = re.compile(r"(?<!\w)[A-Z]\.?(?!\w)")
+_DEGREE = re.compile(
+    r",?\s+(?:Ph\.?D|M\.?D|M\.?Sc|B\.?Sc|M\.?P\.?H|D\.?Phil|Dr\.? med|R\.?N|F\.?R\.?C\.?P)\.?(?=[\s,;]|$)"
+)
 _NAME_END = re.compile(r"\s*[,;·|&]\s*|\s+and\s+")
 _NAME_WORD = re.compile(r"[^\W\d_][\w’'.-]*")
 _PARTICLES = frozenset("von van de der den la le da di dos del bin al el ten ter".split())
 _MAX_NAME_WORDS = 5
 _NO_NAME = re.compile(
     r"\b(?:academy|access|article|center|centre|clinic|college|department|division|faculty|group|hospital|institut\w*"
-    r"|journal|laborator\w*|ministry|open|original|paper|report|research|review|school|section|unit|universit\w*|vol"
+    r"|copyright|rights|reserved|keywords?|elsevier|springer|wiley|journal|laborator\w*|ministry|open|original|paper|report|research|review|school|section|unit|universit\w*|vol"
     r"|volume)\b",
     re.IGNORECASE,
 )
@@ -68,7 +72,14 @@ def split_authors(value: str) -> tuple[str, ...]:
 
 
 def line_of_authors(source: str) -> tuple[str, ...]:
-    """The names in a line of nothing else, `Mara Quill^1^, Otto Tern^2,*^`; none where it may be anything else."""
+    """The names in a line of nothing else, `Mara Quill^1^, Otto Tern^2,*^`; none where it may be anything else.
+
+    Words with capitals may be a place, a list of keywords, a publisher's rights: initials, degrees, or marks behind the
+    names tell that they are people.
+    """
+    if not (_RAISED.search(source) or _NOTE_MARK.search(source) or _INITIAL.search(source) or _DEGREE.search(source)):
+        return ()
+    source = _DEGREE.sub("", source)
     plain = HTML_TAG.sub("", _RAISED.sub("", source))
     parts = [" ".join(part.split()) for part in _NAME_END.split(_NOTE_MARK.sub(" ", plain))]
     names = tuple(part for part in parts if part)

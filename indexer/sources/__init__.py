@@ -14,6 +14,7 @@ from indexer.sources.files import (
     printable,
     read_bytes,
 )
+from indexer.sources.manuscripts import is_part
 from indexer.sources.naming import named_by_path, path_ids, stem_ids
 from indexer.sources.reading import bugs_named, parse_bytes, parse_source
 from indexer.sources.watching import Changes, changes, only_of
@@ -27,6 +28,7 @@ __all__ = [
     "changes",
     "check_name",
     "find_sources",
+    "is_part",
     "is_there",
     "named_by_path",
     "only_of",

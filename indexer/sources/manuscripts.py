@@ -9,14 +9,14 @@ from pathlib import Path
 from indexer.errors import SourceError
 
 _PART = re.compile(r"\d\d\.[^/]+\.md")
-_FIRST = "00.front-matter.md"
+FIRST = "00.front-matter.md"
 _METADATA = "metadata.yaml"
 _BLANK = b"\n\n"
 
 
 def is_manuscript(names: Iterable[str]) -> bool:
     """Whether a folder with files of these names is one paper: Manubot's all begin with a file of this name."""
-    return _FIRST in names
+    return FIRST in names
 
 
 def is_part(name: str) -> bool:
@@ -36,7 +36,7 @@ def put_together(folder: Path, read: Callable[[Path], bytes]) -> bytes:
     """
     parts = sorted(path for path in folder.iterdir() if is_part(path.name) and path.is_file())
     if not parts:
-        raise SourceError(f"the folder has no {_FIRST} any more: put the manuscript's files back, or remove it")
+        raise SourceError(f"the folder has no {FIRST} any more: put the manuscript's files back, or remove it")
     texts = [read(part).removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") for part in parts]
     metadata = folder / _METADATA
     if metadata.is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from indexer.provenance import file_of_provenance
 from indexer.sources.files import SUFFIXES, SourceFile
+from indexer.sources.manuscripts import FIRST
 
 Changes = frozenset[Path] | None
 """Paths that changed; None where everything should be looked at."""
@@ -76,7 +77,12 @@ def only_of(files: Sequence[SourceFile], changed: Changes) -> list[SourceFile]:
     if changed is None:
         return list(files)
     own = {path for each in changed for path in (each, each.parent, file_changed_by(each))}
-    return [file for file in files if file.path in own or not changed.isdisjoint(file.path.parents)]
+    reshaped = {each.parent for each in changed if each.name == FIRST}  # its files are parts now, or no longer
+    return [
+        file
+        for file in files
+        if file.path in own or file.path.parent in reshaped or not changed.isdisjoint(file.path.parents)
+    ]
 
 
 def _is_away(root: Path, known: tuple[int, int]) -> bool:

@@ -73,7 +73,7 @@ class IndexWriter:
         self._lock = _take_lock(folder)
         try:
             _sweep(folder)
-            self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild)
+            self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild, rehearse)
             self._rebuilding = rebuild
             self._rehearsing = rehearse
             self._new: dict[int, PassageTerms] = {}
@@ -299,7 +299,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _open(
-    folder: Path, manifest: Manifest | None, rebuild: bool
+    folder: Path, manifest: Manifest | None, rebuild: bool, rehearse: bool
 ) -> tuple[sqlite3.Connection, int, Manifest, frozenset[str]]:
     """A connection to the index, made or checked; its generation and manifest; papers dropped for a rebuild."""
     try:
@@ -316,7 +316,7 @@ def _open(
             connection.close()
             raise
     except (IndexDamagedError, IndexMismatchError):
-        if not rebuild or manifest is None:
+        if not rebuild or manifest is None or rehearse:
             raise
         _set_aside(folder)
         connection = create(folder, manifest)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.errors import NotFoundError
+from indexer.errors import LoccitError, NotFoundError
 from service import terminal
 from service.cli.opening import settings_of
 from service.cli.options import Index, Json, utf8
@@ -79,7 +79,12 @@ def fetch_command(
         terminal.show_fetched(report)
     built = None
     if not no_index and any(paper.is_there for paper in report.papers):
-        built = index_after([Path(paper.path) for paper in report.papers if paper.is_there], to, settings, as_json)
+        try:
+            built = index_after([Path(paper.path) for paper in report.papers if paper.is_there], to, settings, as_json)
+        except LoccitError:
+            if as_json:
+                terminal.put_json(Fetched(report.to, tuple(report.papers), None))
+            raise
     if as_json:
         terminal.put_json(Fetched(report.to, tuple(report.papers), built))
     if not report.papers:
@@ -101,11 +106,16 @@ def index_after(files: Sequence[Path], folder: Path, settings: Settings, as_json
     """
     from service.cli.indexing import DEFAULT_PATHS, index_paths
 
-    root = next((path for path in DEFAULT_PATHS if folder.resolve().is_relative_to(path.resolve())), folder)
+    root = next((path for path in DEFAULT_PATHS if _is_seen_below(folder.resolve(), path.resolve())), folder)
     report = index_paths(settings, [root], files)
     if not as_json:
         terminal.show_report(report, str(settings.index), {})
     return report
+
+
+def _is_seen_below(folder: Path, root: Path) -> bool:
+    """Whether who indexes the root finds the folder: what is hidden is passed over."""
+    return folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts)
 
 
 def agent_of(settings: Settings) -> str:

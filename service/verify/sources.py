@@ -85,7 +85,7 @@ def _paper(snapshot: Snapshot, stored: StoredPaper, path: Path) -> Paper:
     raw = read_bytes(path)
     if sha256(raw).hexdigest() == stored.sha256 and (kept := snapshot.kept_text(stored.paper_id)) is not None:
         paper = parse_markdown(kept, source=stored.source, sha256=stored.sha256)
-        return replace(paper, format=stored.format, notices=stored.notices)
+        return replace(paper, paper_id=stored.paper_id, format=stored.format, notices=stored.notices)
     return parse_bytes(SourceFile(path, stored.source), raw)
 
 
