@@ -273,7 +273,7 @@ def test_addresses_are_no_paths(watch: Watch, target: str) -> None:
     ("raw", "message"),
     [
         (b"# T\n\n\0\n", "the file is binary"),
-        (b"\xff\xfe#\x00 \x00T\x00", "the file is binary"),
+        (b"\xff\xfe#\x00 \x00T\x00", "the file is UTF-16, not UTF-8"),
         (b"# T\n\n\xff\n", r"not UTF-8: byte 0xff in line 3 \(offset 5\); convert it"),
         (b"# T\n\n\xed\xa0\x80\n", "not UTF-8: byte 0xed"),
         (b"# T\n\n\xc0\xaf\n", "not UTF-8: byte 0xc0"),

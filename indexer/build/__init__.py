@@ -59,6 +59,7 @@ def build(
         try:
             for file in wanted:
                 run.take(file)
+            run.take_again(wanted)
             run.look_for_vanished(paths, files, prune=prune)
             run.regroup()
             embedding.finish()

@@ -82,6 +82,8 @@ class Run:
         self._displaced: dict[str, _Displaced] = {}
         self._shaken: list[str] = []
         """Papers of which a file has changed or gone."""
+        self._clashed: set[str] = set()
+        """Files whose id another one had when they were looked at."""
         self._superseded: set[str] = set()
         """Papers that go as soon as another is stored, which they are one with."""
         self._told: set[str] = set()
@@ -100,6 +102,15 @@ class Run:
             stays = "; what was indexed of it before stays" if self._writer.files.at(printable(origin)) else ""
             self._fail(file, f"{error}{stays}")
             self._embedding.advanced(1, 0, 0)
+
+    def take_again(self, files: Sequence[SourceFile]) -> None:
+        """Those of the files whose id was another's: that one may hold something else by now."""
+        again = [file for file in files if str(file.path) in self._clashed]
+        told = {printable(file.source) for file in again}
+        self.report.failed[:] = [each for each in self.report.failed if each.source not in told]
+        self._failed[:] = [each for each in self._failed if each.source not in told]
+        for file in again:
+            self.take(file)
 
     def _take(self, file: SourceFile, origin: str) -> None:
         check_name(file.path)
@@ -150,6 +161,7 @@ class Run:
         part = next(part for part in parts_of([record, *files]) if record in part)
         for each in (*clashing, *files):
             if each.own_id == record.own_id and each not in part:
+                self._clashed.add(record.origin)
                 raise SourceError(_taken(each))
         paper_ids = {each.paper_id for each in (*part, *gone) if each is not record}
         if here is not None and here.paper_id == record.own_id:
