@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -122,8 +121,8 @@ def recall(snapshot: Snapshot, flat: faiss.IndexFlatIP, vectors: Vectors) -> flo
     return float(n_right / (k * len(vectors)))
 
 
-def _rows(index: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(f"{(index / 'index.sqlite').absolute().as_uri()}?mode=ro", uri=True))
+def _rows(index: Path) -> closing[Connection]:
+    return closing(open_database(index / "index.sqlite"))
 
 
 def _model(threads: int | None = None) -> SentenceTransformer:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.embedding import Vectors, available_cpus, unit
+from indexer.store.database import Connection
 from indexer.store.packing import unpack_passage, unpack_sentences
 from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
 
@@ -136,7 +136,7 @@ class DenseIndex:
         finally:
             beside.unlink(missing_ok=True)
 
-    def caught_up(self, connection: sqlite3.Connection, dim: int, *, growth: int = _GROWTH_UNWRITTEN) -> DenseIndex:
+    def caught_up(self, connection: Connection, dim: int, *, growth: int = _GROWTH_UNWRITTEN) -> DenseIndex:
         """This index as the rows have it now, inside the connection's transaction.
 
         Along one line of commits row ids are never used twice, so that a row known by its id is known. An index of
@@ -166,7 +166,7 @@ class DenseIndex:
             index.add_with_ids(vectors, ids)
         return DenseIndex(index, structure, rows, commit, history)
 
-    def renewed(self, connection: sqlite3.Connection, dim: int) -> DenseIndex:
+    def renewed(self, connection: Connection, dim: int) -> DenseIndex:
         """The same, and made anew where it has grown out of its structure: to be saved."""
         return self.caught_up(connection, dim, growth=_GROWTH)
 
@@ -269,7 +269,7 @@ def _suits(structure: Structure, n: int, growth: int) -> bool:
     return n > EXACT_ROWS // _GROWTH and structure.n_new <= structure.n_made_with * (growth - 1)
 
 
-def _made(connection: sqlite3.Connection, rows: Ids, dim: int) -> tuple[faiss.Index, Structure]:
+def _made(connection: Connection, rows: Ids, dim: int) -> tuple[faiss.Index, Structure]:
     """An index of these rows, in the structure that suits their number."""
     if len(rows) <= EXACT_ROWS:
         index = _flat(dim)
@@ -316,14 +316,14 @@ class _Nearest:
         return float(np.mean([np.isin(wanted, got).mean() for wanted, got in zip(self._ids, found, strict=True)]))
 
 
-def _queries(connection: sqlite3.Connection, rows: Ids, dim: int) -> Vectors:
+def _queries(connection: Connection, rows: Ids, dim: int) -> Vectors:
     """The direction between a sentence of each of some rows, (n_queries, n_rows): (n_queries, dim)."""
     blobs = _blobs(connection, "sentences", rows.ravel())
     sentences = np.vstack([unpack_sentences(blob, dim)[-1] for blob in blobs])
     return unit(sentences.reshape(*rows.shape, dim).sum(axis=1))
 
 
-def _vectors(connection: sqlite3.Connection, ids: Ids, dim: int) -> Iterator[tuple[Ids, Vectors]]:
+def _vectors(connection: Connection, ids: Ids, dim: int) -> Iterator[tuple[Ids, Vectors]]:
     """These rows, ascending, with their vectors (n, dim), a bounded number at a time."""
     for at in range(0, len(ids), _LOAD_ROWS):
         part = ids[at : at + _LOAD_ROWS]
@@ -331,7 +331,7 @@ def _vectors(connection: sqlite3.Connection, ids: Ids, dim: int) -> Iterator[tup
         yield part, np.vstack([unpack_passage(blob) for blob in blobs]).reshape(len(part), dim)
 
 
-def _blobs(connection: sqlite3.Connection, column: Literal["vector", "sentences"], ids: Ids) -> Iterator[bytes]:
+def _blobs(connection: Connection, column: Literal["vector", "sentences"], ids: Ids) -> Iterator[bytes]:
     """What the rows have in that column, in the order of the ids."""
     for row_id in ids.tolist():
-        yield connection.execute(f"SELECT {column} FROM vectors WHERE id = ?", (row_id,)).fetchone()[0]
+        yield connection.execute(f"SELECT {column} FROM vectors WHERE id = ?", (row_id,)).get

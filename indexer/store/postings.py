@@ -9,7 +9,6 @@ are noted beside them, until a merge leaves them out. Knows nothing of papers, t
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.errors import IndexDamagedError
+from indexer.store.database import REBUILD, Connection
 from indexer.store.dense import Ids, Scores, are_in
-from indexer.store.schema import REBUILD
 from indexer.store.selection import marks
 
 FTS_WEIGHTS = (1.0, 0.5, 1.0)
@@ -87,7 +86,7 @@ class Collection:
         return places
 
 
-def read_collection(connection: sqlite3.Connection) -> Collection:
+def read_collection(connection: Connection) -> Collection:
     """The collection as the connection's transaction has it. Raises IndexDamagedError."""
     segments = _segments(connection)
     passages = np.concatenate([np.empty(0, dtype=_PASSAGE), *segments.values()])
@@ -95,7 +94,7 @@ def read_collection(connection: sqlite3.Connection) -> Collection:
         return Collection(0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), ())
     first, last = int(passages["row"].min()), int(passages["row"].max())
     query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
-    if last > connection.execute(query).fetchone()[0]:
+    if last > connection.execute(query).get:
         raise _damaged()
     living = passages[~are_in(passages["row"], _removed(connection))]
     places = living["row"] - np.uint32(first)
@@ -108,7 +107,7 @@ def read_collection(connection: sqlite3.Connection) -> Collection:
     return Collection(len(living), first, damping, are_bodies, tuple(with_gone))
 
 
-def document_frequency(connection: sqlite3.Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
+def document_frequency(connection: Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
     """In how many passages each of the terms stands; 0 for one that stands in none. Raises IndexDamagedError.
 
     A list's length says so, which SQLite knows without reading the list. Where rows are gone, the list is read.
@@ -128,7 +127,7 @@ def document_frequency(connection: sqlite3.Connection, collection: Collection, t
     return found
 
 
-def bm25(connection: sqlite3.Connection, collection: Collection, terms: Sequence[str]) -> Scores:
+def bm25(connection: Connection, collection: Collection, terms: Sequence[str]) -> Scores:
     """BM25 of each passage for any of these terms, by its place (n_places,); 0 where none of them stands.
 
     Robertson's formula as FTS5 has it, the frequency of a term weighted by column. Raises IndexDamagedError.
@@ -155,7 +154,7 @@ def _inverse_document_frequency(n_passages: int, n_with_term: int) -> float:
     return max(math.log((n_passages - n_with_term + 0.5) / (n_with_term + 0.5)), _LEAST_IDF)
 
 
-def write(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> None:
+def write(connection: Connection, new: Mapping[int, PassageTerms]) -> None:
     """Add new passages, by row id, as a segment; then merge segments where it is time to. Raises IndexDamagedError."""
     if new:
         _write_segment(connection, new)
@@ -169,7 +168,7 @@ def write(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> No
         _merge(connection, alike, removed)
 
 
-def _write_segment(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> None:
+def _write_segment(connection: Connection, new: Mapping[int, PassageTerms]) -> None:
     numbers: defaultdict[str, int] = defaultdict()
     numbers.default_factory = numbers.__len__  # a term that is new gets the next number
     columns = [[numbers[term] for term in text.split()] for _, *texts in new.values() for text in texts]
@@ -195,15 +194,16 @@ def _write_segment(connection: sqlite3.Connection, new: Mapping[int, PassageTerm
     _insert(connection, passages, zip(vocabulary, lists, strict=True))
 
 
-def _insert(connection: sqlite3.Connection, passages: _Records, lists: Iterable[tuple[str, bytes]]) -> None:
+def _insert(connection: Connection, passages: _Records, lists: Iterable[tuple[str, bytes]]) -> None:
     """Store a segment; its lists in the order of their terms, which is that of the table."""
-    number = connection.execute("INSERT INTO segments (passages) VALUES (?)", (passages.tobytes(),)).lastrowid
+    connection.execute("INSERT INTO segments (passages) VALUES (?)", (passages.tobytes(),))
+    number = connection.last_insert_rowid()
     rows = ((number, *each) for each in lists)
     while batch := list(islice(rows, _BATCH)):
         connection.executemany("INSERT INTO postings VALUES (?, ?, ?)", batch)
 
 
-def _full_tier(connection: sqlite3.Connection) -> list[int]:
+def _full_tier(connection: Connection) -> list[int]:
     """Segments that are to become one; none when no tier is full."""
     tiers: defaultdict[int, list[int]] = defaultdict(list)
     for number, n_bytes in connection.execute("SELECT id, length(passages) FROM segments ORDER BY id"):
@@ -211,7 +211,7 @@ def _full_tier(connection: sqlite3.Connection) -> list[int]:
     return next((alike for _, alike in sorted(tiers.items()) if len(alike) >= _FANOUT), [])
 
 
-def _merge(connection: sqlite3.Connection, numbers: Sequence[int], removed: Ids) -> None:
+def _merge(connection: Connection, numbers: Sequence[int], removed: Ids) -> None:
     """Make one segment of these, without the rows that were removed; those are forgotten."""
     segments = _segments(connection)
     passages = np.concatenate([segments[number] for number in numbers])
@@ -238,13 +238,13 @@ def _without(blob: bytes, removed: Ids) -> bytes:
     return postings[~are_in(postings["row"], removed)].tobytes()
 
 
-def _segments(connection: sqlite3.Connection) -> dict[int, _Records]:
+def _segments(connection: Connection) -> dict[int, _Records]:
     """Each segment's passages."""
     rows = connection.execute("SELECT id, passages FROM segments ORDER BY id")
     return {number: _records(blob, _PASSAGE) for number, blob in rows}
 
 
-def _removed(connection: sqlite3.Connection) -> Ids:
+def _removed(connection: Connection) -> Ids:
     """Rows of segments that are gone, ascending."""
     return np.fromiter(
         (row[0] for row in connection.execute("SELECT id FROM removed_rows ORDER BY id")), dtype=np.int64

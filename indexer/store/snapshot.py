@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError, UsageError
 from indexer.papers import Notice, PaperOrder, Passage, Reference, Sentence, SourceFormat
 from indexer.store import postings
+from indexer.store.database import Connection
 from indexer.store.dense import DenseIndex, Ids, Scores, Structure
 from indexer.store.files import FailedFile, FileRecord, Files, read_notices
 from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences
@@ -128,7 +128,7 @@ class Snapshot:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         generation: int,
         manifest: Manifest,
         vectors: DenseIndex,
@@ -307,7 +307,7 @@ class Snapshot:
             f"WHERE passages.id IN ({marks(row_ids)})",
             row_ids,
         )
-        papers = dict(rows.fetchall())
+        papers: dict[int, str] = dict(rows)
         return [papers[row_id] for row_id in row_ids]
 
     def passage(self, passage_id: str, context: int = 0) -> tuple[list[StoredPassage], int]:
@@ -372,7 +372,7 @@ class Snapshot:
     def outline(self, paper_id: str) -> list[dict[str, str | int]]:
         """The paper's section tree as rows of title, number, level, start and role, in reading order."""
         self._known([paper_id])
-        (sections,) = self._connection.execute("SELECT sections FROM papers WHERE paper_id = ?", (paper_id,)).fetchone()
+        sections = self._connection.execute("SELECT sections FROM papers WHERE paper_id = ?", (paper_id,)).get
         rows: list[dict[str, str | int]] = json.loads(sections)
         return rows
 
@@ -420,8 +420,7 @@ class Snapshot:
         }
 
     def _count(self, table: str) -> int:
-        (n,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-        return int(n)
+        return int(self._connection.execute(f"SELECT count(*) FROM {table}").get)
 
     def _known(self, paper_ids: Sequence[str]) -> None:
         rows = self._connection.execute(
@@ -443,7 +442,7 @@ class Snapshot:
             f"WHERE {where} ORDER BY passages.paper, passages.ordinal",
             values,
         ).fetchall()
-        ids = list(dict.fromkeys(row[0] for row in rows))
+        ids: list[Any] = list(dict.fromkeys(row[0] for row in rows))
         papers = dict(zip(ids, self._papers(f"papers.id IN ({marks(ids)}) ORDER BY papers.id", ids), strict=True))
         return [_passage(row, papers[paper]) for paper, *row in rows]
 

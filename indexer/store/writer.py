@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import zlib
 from bisect import bisect_left
 from collections import Counter
@@ -13,7 +12,7 @@ from dataclasses import asdict, astuple
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -29,6 +28,7 @@ from indexer.errors import (
 )
 from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Marker, Paper, Passage
 from indexer.store import dense, postings
+from indexer.store.database import Connection, damage_named
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.packing import SENTENCE_BREAK, pack, pack_words
 from indexer.store.postings import Collection, PassageTerms
@@ -40,7 +40,6 @@ from indexer.store.schema import (
     Manifest,
     connect,
     create,
-    damage_named,
     read_meta,
 )
 from indexer.store.snapshot import Snapshot
@@ -240,11 +239,11 @@ class IndexWriter:
             "(SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?)",
             (paper_id,),
         )
-        rows = self._connection.execute(
+        rows: list[Any] = self._connection.execute(
             "SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?",
             (paper_id,),
         ).fetchall()
-        written = [row for row in rows if self._new.pop(row[0], None) is None]
+        written = [(row_id,) for (row_id,) in rows if self._new.pop(row_id, None) is None]
         self._connection.executemany("INSERT INTO removed_rows VALUES (?)", written)
         self._connection.execute("DELETE FROM papers WHERE paper_id = ?", (paper_id,))
 
@@ -261,9 +260,8 @@ class IndexWriter:
 
     def _insert(self, table: str, row: Mapping[str, str | int | None]) -> int:
         names, marks = ", ".join(row), ", ".join("?" * len(row))
-        cursor = self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+        return self._connection.last_insert_rowid()
 
     def _save_vectors(self) -> None:
         commit, manifest = read_meta(self._connection)
@@ -300,7 +298,7 @@ def _sweep(folder: Path) -> None:
 
 def _open(
     folder: Path, manifest: Manifest | None, rebuild: bool, rehearse: bool
-) -> tuple[sqlite3.Connection, int, Manifest, frozenset[str]]:
+) -> tuple[Connection, int, Manifest, frozenset[str]]:
     """A connection to the index, made or checked; its generation and manifest; papers dropped for a rebuild."""
     try:
         connection = _connect_or_create(folder, manifest)
@@ -323,7 +321,7 @@ def _open(
         return connection, read_meta(connection)[0].generation, manifest, frozenset()
 
 
-def _emptied(connection: sqlite3.Connection, manifest: Manifest) -> frozenset[str]:
+def _emptied(connection: Connection, manifest: Manifest) -> frozenset[str]:
     """Begin a rebuild: one transaction, every table emptied in it. Gives the papers that were there.
 
     Row ids go on from where they were.
@@ -337,7 +335,7 @@ def _emptied(connection: sqlite3.Connection, manifest: Manifest) -> frozenset[st
     return papers
 
 
-def _connect_or_create(folder: Path, manifest: Manifest | None) -> sqlite3.Connection:
+def _connect_or_create(folder: Path, manifest: Manifest | None) -> Connection:
     path = folder / DATABASE
     if manifest is not None and (not path.exists() or path.stat().st_size == 0) and not (folder / VECTORS).exists():
         return create(folder, manifest)
