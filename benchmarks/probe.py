@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def exact_index(index: Path) -> tuple[npt.NDArray[np.int64], faiss.IndexFlatIP]:
         ids = np.array([row for (row,) in connection.execute("SELECT id FROM vectors ORDER BY id")], dtype=np.int64)
         cursor = connection.execute("SELECT vector FROM vectors ORDER BY id")
         flat = None
-        while blobs := cursor.fetchmany(_ADD_ROWS):
+        while blobs := list(islice(cursor, _ADD_ROWS)):
             vectors = np.stack([unpack_passage(blob) for (blob,) in blobs])
             flat = flat or faiss.IndexFlatIP(vectors.shape[1])
             flat.add(vectors)
