@@ -22,7 +22,7 @@ __all__ = ["REBUILD", "Connection", "copy_database", "create_database", "damage_
 
 REBUILD = "Run `loccit index PATH... --rebuild` to make it anew."
 
-_RESERVED = 8
+RESERVED = 8
 """Bytes that the shim needs on every page: with any other number it checks nothing."""
 _SHIM, _SHIM_VFS = "cksumvfs", "cksmvfs"
 _BUSY_TIMEOUT_MS = 10_000
@@ -47,7 +47,7 @@ def open_database(path: Path) -> Connection:
 def create_database(path: Path) -> Connection:
     """A connection to a new database with checksums and a write-ahead log."""
     connection = _connect(path, "mode=rwc")
-    connection.reserve_bytes(reserve=_RESERVED)
+    connection.reserve_bytes(reserve=RESERVED)
     connection.pragma("journal_mode", "wal")
     return connection
 
@@ -62,9 +62,14 @@ def put_in_place(beside: Path, path: Path) -> None:
         os.close(folder)
 
 
+def memory_database() -> Connection:
+    """A connection to a new database that is nowhere but in memory."""
+    return Connection(":memory:")
+
+
 def has_checksums(connection: Connection) -> bool:
     """Whether each page has one."""
-    return connection.reserve_bytes() == _RESERVED
+    return connection.reserve_bytes() == RESERVED
 
 
 def copy_database(connection: Connection, path: Path) -> None:
@@ -74,7 +79,7 @@ def copy_database(connection: Connection, path: Path) -> None:
     """
     target = _connect(path, "mode=rwc")
     try:
-        target.reserve_bytes(reserve=_RESERVED)
+        target.reserve_bytes(reserve=RESERVED)
         with target.backup("main", connection, "main") as backup:
             backup.step(-1)
     finally:

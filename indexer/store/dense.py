@@ -166,6 +166,19 @@ class DenseIndex:
             index.add_with_ids(vectors, ids)
         return DenseIndex(index, structure, rows, commit, history)
 
+    def agrees(self, connection: Connection) -> bool:
+        """Whether it has the rows' vectors: the very same where all are compared, else as far as their ids tell."""
+        rows = np.fromiter((row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), dtype=np.int64)
+        if not np.array_equal(rows, self.ids):
+            return False
+        if not isinstance(self._index, faiss.IndexIDMap2) or not len(rows):
+            return True
+        held = np.argsort(faiss.vector_to_array(self._index.id_map))
+        flat: Any = faiss.downcast_index(self._index.index)
+        own = faiss.rev_swig_ptr(flat.get_xb(), len(rows) * self._index.d).reshape(len(rows), self._index.d)
+        parts = _vectors(connection, rows, self._index.d)
+        return all(np.array_equal(own[held[np.searchsorted(rows, ids)]], vectors) for ids, vectors in parts)
+
     def renewed(self, connection: Connection, dim: int) -> DenseIndex:
         """The same, and made anew where it has grown out of its structure: to be saved."""
         return self.caught_up(connection, dim, growth=_GROWTH)

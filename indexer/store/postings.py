@@ -9,6 +9,7 @@ are noted beside them, until a merge leaves them out. Knows nothing of papers, t
 from __future__ import annotations
 
 import math
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,6 +167,38 @@ def write(connection: Connection, new: Mapping[int, PassageTerms]) -> None:
                 _merge(connection, [number], removed)
     while alike := _full_tier(connection):
         _merge(connection, alike, removed)
+
+
+DIGEST_RANGE = 1 << 64
+"""What sums of digests are taken modulo."""
+
+
+def digest(connection: Connection) -> int:
+    """A number for all that the lists say of rows that are not gone, however it stands in segments.
+
+    The sum of a hash of each entry: lists of some rows and of the others add up to those of all. Raises
+    IndexDamagedError.
+    """
+    removed, total = _removed(connection), 0
+    for passages in _segments(connection).values():
+        living = passages[~are_in(passages["row"], removed)]
+        total += _hash_sum(0, living["row"], living["length"].astype(np.uint64) * 2 + living["is_body"])
+    rows: Any = connection.execute("SELECT term, postings FROM postings WHERE segment IN (SELECT id FROM segments)")
+    for term, blob in rows:
+        entries = _records(blob, _POSTING)
+        entries = entries[~are_in(entries["row"], removed)]
+        total += _hash_sum(zlib.crc32(term.encode()) + 1, entries["row"], entries["halves"])
+    return total % DIGEST_RANGE
+
+
+def _hash_sum(seed: int, rows: npt.NDArray[Any], values: npt.NDArray[Any]) -> int:
+    """Sum of the entries' hashes, by the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
+    with np.errstate(over="ignore"):
+        mixed = (rows.astype(np.uint64) << np.uint64(32)) ^ values.astype(np.uint64)
+        mixed ^= np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        return int((mixed ^ (mixed >> np.uint64(31))).sum(dtype=np.uint64))
 
 
 def _write_segment(connection: Connection, new: Mapping[int, PassageTerms]) -> None:

@@ -9,10 +9,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock, Timeout
+
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
 from indexer.embedding import Encoder, ModelIdentity
-from indexer.errors import IndexDamagedError, IndexMismatchError, IndexMissingError
+from indexer.errors import (
+    IndexBusyError,
+    IndexDamagedError,
+    IndexMismatchError,
+    IndexMissingError,
+    IndexNotWritableError,
+)
 from indexer.store.database import (
     MEND,
     REBUILD,
@@ -20,6 +28,7 @@ from indexer.store.database import (
     create_database,
     damage_named,
     has_checksums,
+    memory_database,
     open_database,
     put_in_place,
 )
@@ -27,12 +36,16 @@ from indexer.store.files import FILE_TABLES
 from indexer.terms import ACRONYM, TERMS_VERSION
 
 SCHEMA_VERSION = 7
+OLDEST_SCHEMA = 6
+"""The oldest that this one can be made of: see `indexer.upkeep.migrate`."""
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
 
 DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
+_JOURNALS = (f"{DATABASE}-wal", f"{DATABASE}-shm")
+_UNFINISHED = ".tmp"
 
 _TABLES = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -244,8 +257,9 @@ def connect(folder: Path) -> Connection:
 def create(folder: Path, manifest: Manifest) -> Connection:
     """A connection to a new, empty index. Raises IndexNotWritableError."""
     with damage_named(folder):
-        begin(folder / f"{DATABASE}.{os.getpid()}.tmp", manifest).close()
-        put_in_place(folder / f"{DATABASE}.{os.getpid()}.tmp", folder / DATABASE)
+        beside = place_beside(folder)
+        begin(beside, manifest).close()
+        put_in_place(beside, folder / DATABASE)
         return open_database(folder / DATABASE)
 
 
@@ -257,6 +271,74 @@ def begin(path: Path, manifest: Manifest) -> Connection:
     connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
     connection.execute("COMMIT")
     return connection
+
+
+def scratch() -> Connection:
+    """An index's tables, empty, in memory: to hold what is there against what should be."""
+    connection = memory_database()
+    connection.execute(_TABLES)
+    return connection
+
+
+def place_beside(folder: Path, name: str = DATABASE) -> Path:
+    """Where a new file is made that is to stand at `name` once it is whole. `sweep` removes what was left there."""
+    return folder / f"{name}.{os.getpid()}{_UNFINISHED}"
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove what a killed process left half made; gives the names. Only who holds the lock makes such files."""
+    left = unfinished(folder)
+    for name in left:
+        (folder / name).unlink(missing_ok=True)
+    return left
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Names of files that were begun, and are not in their places."""
+    return sorted(path.name for path in folder.glob(f"*{_UNFINISHED}*") if path.is_file())
+
+
+def set_aside(folder: Path, why: str) -> Path:
+    """Keep the index's files under names that end in `why`: they are replaced, not destroyed. Gives the database's."""
+    for name in (*_JOURNALS, VECTORS, DATABASE):
+        path = folder / name
+        if path.exists():
+            path.replace(path.with_name(f"{name}.{why}"))
+    return folder / f"{DATABASE}.{why}"
+
+
+def exchange(folder: Path, beside: Path, why: str) -> Path:
+    """Put the whole database `beside` in the index's place, and keep the one that was there, as `set_aside` does.
+
+    Its journal goes with it: in the new one's hands it would be played into that. The vectors are made anew.
+    """
+    kept = set_aside(folder, why)
+    put_in_place(beside, folder / DATABASE)
+    return kept
+
+
+def make_folder(folder: Path) -> None:
+    """Make the index's folder, if it is not there. Raises IndexNotWritableError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IndexNotWritableError(f"{folder} takes no files ({error}): name another folder with --index") from error
+
+
+def take_lock(folder: Path) -> FileLock:
+    """The writer's lock, held until it is released. Raises IndexBusyError at once when another process has it;
+    IndexNotWritableError."""
+    make_folder(folder)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise IndexBusyError(
+            f"another process is writing to {folder}: wait for it to end, then run the command again"
+        ) from error
+    except OSError as error:
+        raise IndexNotWritableError(f"{folder} takes no files ({error}): name another folder with --index") from error
+    return lock
 
 
 def read_meta(connection: Connection) -> tuple[Commit, Manifest]:
@@ -288,10 +370,12 @@ def _check_file(connection: Connection, path: Path) -> None:
         raise IndexDamagedError(f"{path} is not a loccit index: name another folder with --index")
     version = connection.pragma("user_version")
     if version != SCHEMA_VERSION:
-        raise IndexMismatchError(
-            f"{path} has schema version {version}, this loccit reads {SCHEMA_VERSION}: "
-            "install the loccit that made it, or run `loccit index PATH... --rebuild` to make it anew"
+        step = (
+            "run `loccit doctor --repair`, which makes this one of it and keeps it beside"
+            if OLDEST_SCHEMA <= version < SCHEMA_VERSION
+            else "install the loccit that made it, or run `loccit index PATH... --rebuild` to make it anew"
         )
+        raise IndexMismatchError(f"{path} has schema version {version}, this loccit reads {SCHEMA_VERSION}: {step}")
     if not has_checksums(connection):
         raise IndexDamagedError(f"{path}: its pages have no checksums any more. {MEND}")
     has_log = path.with_name(path.name + "-wal").exists()

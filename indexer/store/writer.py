@@ -14,12 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
-
 from indexer.chunking import sentence_texts
 from indexer.embedding import PassageVectors
 from indexer.errors import (
-    IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
     IndexMissingError,
@@ -34,13 +31,15 @@ from indexer.store.packing import SENTENCE_BREAK, pack, pack_words
 from indexer.store.postings import Collection, PassageTerms
 from indexer.store.schema import (
     DATABASE,
-    LOCK,
     VECTORS,
     Commit,
     Manifest,
     connect,
     create,
     read_meta,
+    set_aside,
+    sweep,
+    take_lock,
 )
 from indexer.store.snapshot import Snapshot
 from indexer.terms import terms
@@ -69,9 +68,9 @@ class IndexWriter:
         self.folder = folder
         if manifest is None and not (folder / DATABASE).exists():
             connect(folder)  # raises, with the reason
-        self._lock = _take_lock(folder)
+        self._lock = take_lock(folder)
         try:
-            _sweep(folder)
+            sweep(folder)
             self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild, rehearse)
             self._rebuilding = rebuild
             self._rehearsing = rehearse
@@ -276,26 +275,6 @@ class IndexWriter:
                 ) from error
 
 
-def _take_lock(folder: Path) -> FileLock:
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise IndexBusyError(
-            f"another process is writing to {folder}: wait for it to end, then run the command again"
-        ) from error
-    except OSError as error:
-        raise IndexNotWritableError(f"{folder} takes no files ({error}): name another folder with --index") from error
-    return lock
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a writer that was killed left half written. Only the holder of the lock writes such files."""
-    for path in folder.glob(f"{VECTORS}.*.tmp"):
-        path.unlink(missing_ok=True)
-
-
 def _open(
     folder: Path, manifest: Manifest | None, rebuild: bool, rehearse: bool
 ) -> tuple[Connection, int, Manifest, frozenset[str]]:
@@ -316,7 +295,7 @@ def _open(
     except (IndexDamagedError, IndexMismatchError):
         if not rebuild or manifest is None or rehearse:
             raise
-        _set_aside(folder)
+        set_aside(folder, "unusable")
         connection = create(folder, manifest)
         return connection, read_meta(connection)[0].generation, manifest, frozenset()
 
@@ -345,14 +324,6 @@ def _connect_or_create(folder: Path, manifest: Manifest | None) -> Connection:
         if manifest is None:
             raise
         return create(folder, manifest)
-
-
-def _set_aside(folder: Path) -> None:
-    """Keep an unreadable index's files under another name: a rebuild replaces them, it does not destroy them."""
-    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", VECTORS):
-        path = folder / name
-        if path.exists():
-            path.replace(path.with_name(f"{name}.unusable"))
 
 
 def _json(value: object) -> str:

@@ -20,6 +20,7 @@ from service.cli.fetching import fetch_command
 from service.cli.indexing import EXIT_FAILED_FILES, index_command
 from service.cli.keeping import eval_command, info, papers, remove
 from service.cli.serving import mcp, serve
+from service.cli.upkeep import backup, doctor, restore
 
 __all__ = ["EXIT_FAILED_FILES", "app", "main"]
 
@@ -83,6 +84,9 @@ app.command()(verify)
 app.command()(papers)
 app.command()(remove)
 app.command()(info)
+app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 app.command("eval")(eval_command)
 app.command()(serve)
 app.command()(tools)

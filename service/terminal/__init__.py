@@ -11,6 +11,7 @@ from service.terminal.conversation import show_reply
 from service.terminal.fetching import FetchProgress, show_fetched
 from service.terminal.lines import complain, note, put_json, put_text, working
 from service.terminal.papers import show_evaluations, show_info, show_paper, show_papers, show_passage
+from service.terminal.upkeep import show_diagnosis
 
 __all__ = [
     "PASSAGE_MARK",
@@ -23,6 +24,7 @@ __all__ = [
     "put_json",
     "put_text",
     "show_answer",
+    "show_diagnosis",
     "show_evaluations",
     "show_fetched",
     "show_hits",
