@@ -62,6 +62,18 @@ def put_in_place(beside: Path, path: Path) -> None:
         os.close(folder)
 
 
+def lengthen(path: Path) -> None:
+    """Give a database that was cut short its length back, in zeros: no page, as its checksum says, and the others can
+    be read. Where is how long it was: https://www.sqlite.org/fileformat.html#the_database_header."""
+    with path.open("rb+") as file:
+        header = file.read(_HEADER_BYTES)
+        if len(header) == _HEADER_BYTES and header.startswith(_MAGIC):
+            page_size = int.from_bytes(header[16:18], "big")
+            n_bytes = int.from_bytes(header[28:32], "big") * (page_size if page_size > 1 else 1 << 16)
+            if path.stat().st_size < n_bytes <= _MAX_LENGTHENED:
+                file.truncate(n_bytes)
+
+
 def memory_database() -> Connection:
     """A connection to a new database that is nowhere but in memory."""
     return Connection(":memory:")
@@ -84,6 +96,17 @@ def copy_database(connection: Connection, path: Path) -> None:
             backup.step(-1)
     finally:
         target.close()
+
+
+@contextmanager
+def held_still(connection: Connection) -> Iterator[None]:
+    """A read transaction: until the block ends, the connection sees what was committed when it first looked."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:  # SQLite ends it itself where a page cannot be read
+            connection.execute("ROLLBACK")
 
 
 @contextmanager
@@ -112,6 +135,8 @@ def damage_named(folder: Path) -> Iterator[None]:
 
 MEND = f"`loccit doctor` says what is damaged. {REBUILD}"
 
+_MAGIC, _HEADER_BYTES = b"SQLite format 3\0", 100
+_MAX_LENGTHENED = 1 << 40
 _PRIMARY_CODE = 0xFF
 """The lower byte of an extended result code, https://sqlite.org/rescode.html."""
 _UNREADABLE_CODES = frozenset(

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from indexer.store import dense
-from indexer.store.database import Connection, damage_named
+from indexer.store.database import Connection, damage_named, held_still
 from indexer.store.dense import DenseIndex
 from indexer.store.postings import Collection, read_collection
 from indexer.store.schema import VECTORS, Commit, connect, file_identity, read_commits, read_meta
@@ -38,15 +38,11 @@ class IndexReader:
         """The newest committed generation, held still until the block ends."""
         file, connection = self._lend()
         try:
-            with damage_named(self.folder):
-                connection.execute("BEGIN")
-                try:
-                    commit, manifest = read_meta(connection)
-                    vectors = self._vectors_at(connection, commit, manifest.model.dim)
-                    collection = partial(self._collection_at, connection, commit)
-                    yield Snapshot(connection, commit.generation, manifest, vectors, collection)
-                finally:
-                    connection.execute("ROLLBACK")
+            with damage_named(self.folder), held_still(connection):
+                commit, manifest = read_meta(connection)
+                vectors = self._vectors_at(connection, commit, manifest.model.dim)
+                collection = partial(self._collection_at, connection, commit)
+                yield Snapshot(connection, commit.generation, manifest, vectors, collection)
         finally:
             self._take_back(file, connection)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from indexer.errors import IndexDamagedError, IndexNotWritableError, UsageError
 from indexer.store import dense
-from indexer.store.database import copy_database, damage_named, open_database, put_in_place
+from indexer.store.database import copy_database, damage_named, held_still, open_database, put_in_place
 from indexer.store.schema import (
     DATABASE,
     VECTORS,
@@ -55,8 +55,7 @@ def back_up(index: Path, folder: Path) -> Backup:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} is not an empty folder: name a new one for each backup")
         make_folder(folder)
-        with damage_named(index):
-            connection.execute("BEGIN")
+        with damage_named(index), held_still(connection):
             commit, manifest = read_meta(connection)
             with damage_named(folder):
                 copy_database(connection, folder / DATABASE)

@@ -24,7 +24,7 @@ from indexer.errors import (
 )
 from indexer.sources import read_bytes
 from indexer.store import dense
-from indexer.store.database import Connection, damage_named
+from indexer.store.database import Connection, damage_named, held_still
 from indexer.store.files import Files
 from indexer.store.packing import unpack_passage
 from indexer.store.schema import (
@@ -94,8 +94,7 @@ def examine(folder: Path, load: Callable[[str], Embedder] | None = None) -> Exam
     found = Examination()
     _folder(folder, found)
     try:
-        with damage_named(folder), closing(connect(folder)) as connection:
-            connection.execute("BEGIN")
+        with damage_named(folder), closing(connect(folder)) as connection, held_still(connection):
             _database(folder, connection, found)
             if found.is_sound:
                 commit, manifest = read_meta(connection)
@@ -106,7 +105,6 @@ def examine(folder: Path, load: Callable[[str], Embedder] | None = None) -> Exam
                 _sources(connection, found)
                 if load is not None:
                     _model(connection, manifest, load, found)
-            connection.execute("ROLLBACK")
     except IndexMismatchError as error:
         _mismatch(folder, error, found)
     except IndexDamagedError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from indexer.errors import IndexDamagedError, IndexStateError
 from indexer.store import IndexWriter
-from indexer.store.database import Connection, damage_named, open_database
+from indexer.store.database import Connection, damage_named, lengthen, open_database
 from indexer.store.files import Files
 from indexer.store.schema import (
     DATABASE,
@@ -92,6 +92,8 @@ def _salvage(folder: Path, mended: Mended) -> None:
 
 
 def _opened(folder: Path) -> Connection:
+    if not (folder / f"{DATABASE}-wal").exists():
+        lengthen(folder / DATABASE)
     with damage_named(folder):
         return open_database(folder / DATABASE)
 
