@@ -107,7 +107,6 @@ def test_nothing_is_found_in_a_sound_index(index: Path) -> None:
         ("DELETE FROM vectors WHERE id = 5", "papers"),
         ("UPDATE vectors SET vector = x'00' WHERE id = 5", "papers"),
         ("UPDATE papers SET sections = '[' WHERE id = 5", "papers"),
-        ("UPDATE passages SET terms = 'other' WHERE id = 5", "full text"),
         ("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')", "full text"),
         ("DELETE FROM postings WHERE term = 'bone'", "word lists"),
         ("UPDATE segments SET passages = zeroblob(length(passages))", "word lists"),

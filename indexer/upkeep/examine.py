@@ -101,7 +101,8 @@ def examine(folder: Path, load: Callable[[str], Embedder] | None = None) -> Exam
                 found.generation = commit.generation
                 _papers(connection, manifest, found)
                 _words(folder, connection, found)
-                _vectors(folder, connection, manifest, found)
+                if found.is_sound:  # else there may be no vectors to read
+                    _vectors(folder, connection, manifest, found)
                 _sources(connection, found)
                 if load is not None:
                     _model(connection, manifest, load, found)
