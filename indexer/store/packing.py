@@ -115,6 +115,4 @@ def _n_sentences(blob: bytes, dim: int) -> int:
 
 
 def _damaged() -> IndexDamagedError:
-    return IndexDamagedError(
-        "a row of the index cannot be read. Run `loccit index PATH... --rebuild` to make it anew."
-    )
+    return IndexDamagedError("a row of the index cannot be read. Run `loccit index PATH... --rebuild` to make it anew.")

@@ -8,6 +8,7 @@ where every length in them is what follows from the others, to the last byte. Kn
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -60,11 +61,11 @@ class _Reading:
 
     def numbers(self, form: struct.Struct) -> tuple[int, ...]:
         """The numbers that stand there in that form."""
-        return form.unpack(self.take(form.size))
+        return form.unpack(self.take(form.size).tobytes())
 
     def header(self, dim: int, kinds: tuple[bytes, ...]) -> tuple[bytes, int]:
         """The kind of the index that begins there, and its number of vectors."""
-        kind, own_dim, n, _, _, is_trained, metric = _HEADER.unpack(self.take(_HEADER.size))
+        kind, own_dim, n, _, _, is_trained, metric = _HEADER.unpack(self.take(_HEADER.size).tobytes())
         if kind not in kinds or own_dim != dim or is_trained != 1 or metric != _INNER_PRODUCT:
             raise PayloadError(f"an index {kind!r} of {own_dim} dimensions")
         if not 0 <= n < _MAX_VECTORS:
@@ -136,7 +137,7 @@ def _list_sizes(reading: _Reading, n_lists: int, dim: int) -> list[int]:
     (n,) = reading.numbers(_SIZE)
     named = _unsigned(reading.take(n * _SIZE.size))
     numbers, sizes = named[::2], named[1::2]
-    ascend = all(one < other for one, other in zip(numbers, numbers[1:], strict=False))
+    ascend = all(one < other for one, other in pairwise(numbers))
     if form != b"sprs" or n % 2 or not ascend or max(numbers, default=-1) >= n_lists:
         raise PayloadError("lists that are named twice, or that there are not")
     return sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import secrets
 import sqlite3
@@ -16,6 +17,7 @@ from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
 from indexer.embedding import Encoder, ModelIdentity
 from indexer.errors import (
+    ConfigError,
     IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
@@ -33,6 +35,8 @@ DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
 
+_MAX_DIM = 1 << 16
+"""Of a vector: sixteen times what the largest embedders give."""
 _BUSY_TIMEOUT_MS = 10_000
 
 _TABLES = f"""
@@ -191,14 +195,17 @@ class Manifest:
         """The manifest that `to_json` wrote. Raises IndexDamagedError."""
         try:
             raw = json.loads(text)
-            return cls(
+            found = cls(
                 BuildConfig(**raw.pop("config")),
                 ModelIdentity(**raw.pop("model")),
                 Encoder(**raw.pop("encoder")),
                 **raw,
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if not 0 < operator.index(found.model.dim) <= _MAX_DIM:
+                raise ValueError(f"vectors of {found.model.dim} dimensions")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError) as error:
             raise IndexDamagedError(f"the index's manifest cannot be read ({error}): {REBUILD}") from error
+        return found
 
     def check(self, wanted: Manifest) -> None:
         """Raise IndexMismatchError, naming the first difference, unless `wanted` is the same."""
