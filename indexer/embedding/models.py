@@ -53,6 +53,8 @@ def model_files(name: str, memory: Path) -> ModelFiles:
         sorted({path for pattern in patterns for path in folder.rglob(pattern)})
         for patterns in ((_WEIGHTS,), _SETTING_FILES)
     )
+    if not weights:
+        raise ModelError(f"{folder} holds no model weights in safetensors ({_WEIGHTS})")
     digests = remembered_sha256([*weights, *settings], memory)
     found = ModelFiles(
         name,
@@ -104,10 +106,8 @@ def model_folder(name: str) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    """The folder, which holds weights, and none that only a pickle has. Raises ModelError."""
+    """The folder, in which nothing has weights as a pickle alone. Raises ModelError."""
     have = {path.parent for path in folder.rglob(_WEIGHTS)}
-    if not have:
-        raise ModelError(f"{folder} holds no model weights in safetensors ({_WEIGHTS}), and pickles are not read")
     for pickled in sorted(path for pattern in _PICKLED for path in folder.rglob(pattern)):
         if pickled.parent not in have:
             raise ModelError(
