@@ -103,7 +103,7 @@ def exact_index(index: Path) -> tuple[npt.NDArray[np.int64], faiss.IndexFlatIP]:
         cursor = connection.execute("SELECT vector FROM vectors ORDER BY id")
         flat = None
         while blobs := list(islice(cursor, _ADD_ROWS)):
-            vectors = np.stack([unpack_passage(blob) for (blob,) in blobs])
+            vectors = np.stack([unpack_passage(blob, len(blob) // 4) for (blob,) in blobs])
             flat = flat or faiss.IndexFlatIP(vectors.shape[1])
             flat.add(vectors)
     if flat is None:

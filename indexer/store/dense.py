@@ -27,6 +27,7 @@ import numpy.typing as npt
 from indexer.embedding import Vectors, available_cpus, unit
 from indexer.store.database import Connection
 from indexer.store.packing import unpack_passage, unpack_sentences
+from indexer.store.payload import PayloadError, check_payload
 from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
 
 Ids = npt.NDArray[np.int64]
@@ -204,21 +205,39 @@ def load(path: Path, dim: int) -> DenseIndex:
     try:
         with path.open("rb") as file:
             magic, commit, n_structure, n_payload, checksum = _header(file)
-            structure = file.read(n_structure) if magic == _MAGIC else b""
-            payload = np.fromfile(file, dtype=np.uint8)
+            fits = _HEADER.size + n_structure + n_payload == os.fstat(file.fileno()).st_size
+            structure = file.read(n_structure) if magic == _MAGIC and fits else b""
+            payload = np.fromfile(file, dtype=np.uint8) if structure else np.empty(0, dtype=np.uint8)
     except FileNotFoundError:
         return empty(dim)
     except (OSError, struct.error) as error:
         _log.warning("%s cannot be read (%s): making it anew from the rows", path, error)
         return empty(dim)
-    if magic != _MAGIC or len(payload) != n_payload or _checksum(structure, payload) != checksum:
+    if not structure or len(payload) != n_payload or _checksum(structure, payload) != checksum:
         _log.warning("%s is damaged, or another version's: making it anew from the rows", path)
         return empty(dim)
-    index = faiss.deserialize_index(payload)
-    if index.d != dim:
-        _log.warning("%s holds vectors of another size: making it anew from the rows", path)
+    try:
+        ids, n_lists = check_payload(payload, dim)
+        made = _read_structure(structure, n_lists)
+        index = faiss.deserialize_index(payload)
+    except (PayloadError, RuntimeError) as error:
+        _log.warning("%s holds no vectors of this index (%s): making it anew from the rows", path, error)
         return empty(dim)
-    return DenseIndex(index, Structure(**json.loads(structure)), _ids_of(index), commit, frozenset({commit}))
+    return DenseIndex(index, made, ids, commit, frozenset({commit}))
+
+
+def _read_structure(text: bytes, n_lists: int) -> Structure:
+    """The structure of an index with so many lists. Raises PayloadError."""
+    try:
+        structure = Structure(**json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise PayloadError(f"its structure cannot be read: {error}") from error
+    numbers = (structure.n_lists, structure.n_probed, structure.n_made_with, structure.n_new)
+    if not all(type(each) is int and each >= 0 for each in numbers) or not isinstance(structure.recall, float):
+        raise PayloadError("its structure holds what is no number")
+    if structure.n_lists != n_lists or not min(n_lists, 1) <= structure.n_probed <= n_lists:
+        raise PayloadError(f"{n_lists} lists where {structure.n_lists} are told of, {structure.n_probed} to search")
+    return structure
 
 
 def _header(file: BinaryIO) -> tuple[bytes, Commit, int, int, int]:
@@ -244,18 +263,6 @@ def _checksum(structure: bytes, payload: npt.NDArray[np.uint8]) -> int:
 
 def _flat(dim: int) -> faiss.Index:
     return faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
-
-
-def _ids_of(index: faiss.Index) -> Ids:
-    """The index's row ids, ascending."""
-    if isinstance(index, faiss.IndexIDMap2):
-        return np.sort(faiss.vector_to_array(index.id_map))
-    assert isinstance(index, faiss.IndexIVF)
-    lists = index.invlists
-    assert lists is not None
-    sizes = [lists.list_size(n) for n in range(index.nlist)]
-    parts = [faiss.rev_swig_ptr(lists.get_ids(n), size) for n, size in enumerate(sizes) if size]
-    return np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
 
 
 def _selector(allowed: Ids) -> faiss.IDSelector:
@@ -341,7 +348,7 @@ def _vectors(connection: Connection, ids: Ids, dim: int) -> Iterator[tuple[Ids, 
     for at in range(0, len(ids), _LOAD_ROWS):
         part = ids[at : at + _LOAD_ROWS]
         blobs = _blobs(connection, "vector", part)
-        yield part, np.vstack([unpack_passage(blob) for blob in blobs]).reshape(len(part), dim)
+        yield part, np.vstack([unpack_passage(blob, dim) for blob in blobs])
 
 
 def _blobs(connection: Connection, column: Literal["vector", "sentences"], ids: Ids) -> Iterator[bytes]:

@@ -47,6 +47,9 @@ _FANOUT = 2**_TIER_BITS
 """So many segments of one tier become one of the next: at most 7 of each, 28 of a million passages."""
 _SMALL = 2**10
 """Rows; a segment with fewer is of the lowest tier all the same."""
+_MAX_SPAN = 1 << 28
+"""Between the first row of an index and the last: each takes up five bytes here, whether or not it is there still. Of a
+million passages, each was made anew some two hundred times."""
 _MAX_GONE = 0.25
 """Of a segment's rows. With more of them gone, it is written anew."""
 _BATCH = 1000
@@ -95,7 +98,7 @@ def read_collection(connection: Connection) -> Collection:
         return Collection(0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), ())
     first, last = int(passages["row"].min()), int(passages["row"].max())
     query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
-    if last > connection.execute(query).get:
+    if last > connection.execute(query).get or last - first > _MAX_SPAN:
         raise _damaged()
     living = passages[~are_in(passages["row"], _removed(connection))]
     places = living["row"] - np.uint32(first)

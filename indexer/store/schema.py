@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import secrets
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
 from indexer.embedding import Encoder, ModelIdentity
 from indexer.errors import (
+    ConfigError,
     IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
@@ -46,6 +48,9 @@ VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
 _JOURNALS = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 _UNFINISHED = ".tmp"
+
+_MAX_DIM = 1 << 16
+"""Of a vector: sixteen times what the largest embedders give."""
 
 _TABLES = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -203,14 +208,17 @@ class Manifest:
         """The manifest that `to_json` wrote. Raises IndexDamagedError."""
         try:
             raw = json.loads(text)
-            return cls(
+            found = cls(
                 BuildConfig(**raw.pop("config")),
                 ModelIdentity(**raw.pop("model")),
                 Encoder(**raw.pop("encoder")),
                 **raw,
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if not 0 < operator.index(found.model.dim) <= _MAX_DIM:
+                raise ValueError(f"vectors of {found.model.dim} dimensions")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError) as error:
             raise IndexDamagedError(f"the index's manifest cannot be read ({error}): {REBUILD}") from error
+        return found
 
     def check(self, wanted: Manifest) -> None:
         """Raise IndexMismatchError, naming the first difference, unless `wanted` is the same."""

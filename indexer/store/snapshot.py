@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from indexer.store import postings
 from indexer.store.database import Connection
 from indexer.store.dense import DenseIndex, Ids, Scores, Structure
 from indexer.store.files import FailedFile, FileRecord, Files, read_notices
-from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences
+from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences, unpack_text
 from indexer.store.postings import FTS_WEIGHTS, Collection
 from indexer.store.schema import Manifest
 from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
@@ -392,7 +391,7 @@ class Snapshot:
         row = self._connection.execute(
             "SELECT kept_texts.text FROM kept_texts JOIN papers ON papers.id = paper WHERE paper_id = ?", (paper_id,)
         ).fetchone()
-        return zlib.decompress(row[0]).decode() if row else None
+        return unpack_text(row[0]) if row else None
 
     def files(self, paper_id: str) -> list[FileRecord]:
         """The files of a paper: the one that is searched, then its versions, best first."""
@@ -415,7 +414,7 @@ class Snapshot:
         )
         dim = self.manifest.model.dim
         return {
-            text: PassageVectors(unpack_passage(vector), unpack_sentences(sentences, dim))
+            text: PassageVectors(unpack_passage(vector, dim), unpack_sentences(sentences, dim))
             for text, vector, sentences in rows
         }
 

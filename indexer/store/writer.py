@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Marker, Pape
 from indexer.store import dense, postings
 from indexer.store.database import Connection, damage_named
 from indexer.store.files import FailedFile, FileRecord, Files
-from indexer.store.packing import SENTENCE_BREAK, pack, pack_words
+from indexer.store.packing import SENTENCE_BREAK, pack, pack_text, pack_words
 from indexer.store.postings import Collection, PassageTerms
 from indexer.store.schema import (
     DATABASE,
@@ -110,8 +109,7 @@ class IndexWriter:
                 f"INSERT INTO aliases VALUES ({', '.join('?' * 6)})", _alias_rows(key, aliases)
             )
             if paper.format != "markdown":
-                kept = zlib.compress(paper.text.encode())
-                self._connection.execute("INSERT INTO kept_texts VALUES (?, ?)", (key, kept))
+                self._connection.execute("INSERT INTO kept_texts VALUES (?, ?)", (key, pack_text(paper.text)))
             markers, numbers = _markers_by_passage(paper, passages), _numbers_by_path(paper)
             sentences = sentence_texts(paper, passages)
             for passage, inside in zip(passages, markers, strict=True):

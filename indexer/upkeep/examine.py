@@ -234,7 +234,10 @@ def _model(connection: Connection, manifest: Manifest, load: Callable[[str], Emb
         return
     if rows := list(_sample(connection)):
         made = embedder.encode([PassageText(text, ()) for text, _ in rows])
-        least = min(float(each.passage @ unpack_passage(blob)) for each, (_, blob) in zip(made, rows, strict=True))
+        least = min(
+            float(each.passage @ unpack_passage(blob, manifest.model.dim))
+            for each, (_, blob) in zip(made, rows, strict=True)
+        )
         if least < _LEAST_COSINE:
             what = f"a passage's vector, made again, is not the one that is stored (cosine {least:.3f})"
             found.add(Finding("model", "error", what, "run `loccit index PATH... --rebuild`, and report it as a bug"))

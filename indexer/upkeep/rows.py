@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
@@ -13,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from indexer.errors import SourceError
+from indexer.errors import IndexDamagedError, SourceError
 from indexer.sources import read_bytes
 from indexer.store import postings
 from indexer.store.database import Connection
-from indexer.store.packing import unpack_passage
+from indexer.store.packing import unpack_passage, unpack_sentences, unpack_text
 from indexer.store.postings import PassageTerms
 from indexer.store.schema import scratch
 
@@ -64,14 +63,17 @@ def what_is_wrong(rows: PaperRows, dim: int) -> str:
     if {row["id"] for row in passages if row["role"] == "body"} != {row["id"] for row in vectors}:
         return "vectors are missing"
     for row in vectors:
-        vector = row["vector"]
-        if len(vector) != 4 * dim or len(row["sentences"]) % (4 + dim) or not np.isfinite(unpack_passage(vector)).all():
+        try:
+            whole, sentences = unpack_passage(row["vector"], dim), unpack_sentences(row["sentences"], dim)
+        except IndexDamagedError:
+            return "a vector is none of the model's"
+        if not np.isfinite(whole).all() or not np.isfinite(sentences).all():
             return "a vector is none of the model's"
     try:
         for name in _JSON:
             json.loads(paper[name])
         text = _text_of(paper, rows["kept_texts"])
-    except ValueError as error:
+    except (ValueError, IndexDamagedError) as error:
         return f"what is kept of it cannot be read: {error}"
     for row in passages:
         if row["end"] - row["start"] != len(row["text"]) or (
@@ -82,12 +84,9 @@ def what_is_wrong(rows: PaperRows, dim: int) -> str:
 
 
 def _text_of(paper: Row, kept: list[Row]) -> str | None:
-    """The text that the paper's offsets count in; None where its file is not as it was indexed. Raises ValueError."""
+    """The text that the paper's offsets count in; None where its file is not as it was indexed. Raises ValueError, IndexDamagedError."""
     if kept:
-        try:
-            return zlib.decompress(kept[0]["text"]).decode()
-        except zlib.error as error:
-            raise ValueError(str(error)) from error
+        return unpack_text(kept[0]["text"])
     try:
         raw = read_bytes(Path(paper["origin"]))
     except (OSError, SourceError):

@@ -5,6 +5,7 @@ Heavy modules are imported in the commands that need them, so that help and erro
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character still gets the rest
+    logging.lastResort = terminal.Complaints(logging.WARNING)  # where nothing else is set up to take what is logged
     try:
         code = app(args=given or ["--help"], prog_name="loccit", standalone_mode=False)
     except LoccitError as error:
