@@ -103,7 +103,7 @@ def outcome_of(index: Path, work: Path, which: Iterator[Harm], rights: list[dict
         path.write_bytes(harm.do(path.read_bytes()))
         first, after = _apart(lambda copy=copy: _tried(copy, rights, again))
         found.counts[harm.name, f"{first}; then {after}"] += 1
-        if first.startswith("WRONG") or after.startswith("WRONG"):
+        if "WRONG" in first + after:
             found.wrong.append(f"{harm.name}, {harm.what}: {first}; then {after}")
     return found
 

@@ -61,6 +61,7 @@ def indexes(work: Path) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
             build([papers], index, WordEmbedder(), CONFIG)
             rights.append(answers(index))
             if paper_id:
+                (papers / "paper03.md").unlink()
                 with IndexWriter(index, None) as writer:
                     writer.remove(paper_id)
                     writer.commit()

@@ -84,7 +84,10 @@ def what_is_wrong(rows: PaperRows, dim: int) -> str:
 
 
 def _text_of(paper: Row, kept: list[Row]) -> str | None:
-    """The text that the paper's offsets count in; None where its file is not as it was indexed. Raises ValueError, IndexDamagedError."""
+    """The text that the paper's offsets count in; None where its file is not as it was indexed.
+
+    Raises ValueError, IndexDamagedError.
+    """
     if kept:
         return unpack_text(kept[0]["text"])
     try:
