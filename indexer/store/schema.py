@@ -7,13 +7,14 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
+from indexer.durable import beside, put_in_place
 from indexer.embedding import Encoder, ModelIdentity
 from indexer.errors import (
     IndexBusyError,
@@ -229,9 +230,10 @@ def damage_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        if code in _CLOSED_CODES:
-            raise IndexNotWritableError(f"{folder}: {error}; check the folder's permissions and free space") from error
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = extended & _PRIMARY_CODE
+        if code in _CLOSED_CODES or (code == sqlite3.SQLITE_IOERR and extended not in _UNREAD_CODES):
+            raise IndexNotWritableError(f"{folder}: {error}; check the disk, its free space and permissions") from error
         if code in _BUSY_CODES:
             raise IndexBusyError(f"{folder}: {error}; wait for the other program to end, then try again") from error
         if code in _DAMAGE_CODES or any(words in str(error) for words in _DAMAGE_WORDS):
@@ -244,6 +246,16 @@ _PRIMARY_CODE = 0xFF
 _CLOSED_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM})
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
+_UNREAD_CODES = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_SHORT_READ,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+        sqlite3.SQLITE_IOERR_DATA,
+    }
+)
+"""Input and output that failed for what stands in the file. Other such codes are of what could not be written."""
 _DAMAGE_WORDS = (
     "no such table",
     "no such column",
@@ -283,14 +295,21 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 def create(folder: Path, manifest: Manifest) -> sqlite3.Connection:
     """A connection to a new, empty index. Raises IndexNotWritableError."""
-    with damage_named(folder):
-        connection = _open(folder / DATABASE, mode="rwc")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(f"BEGIN; {_TABLES}")
-        connection.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
-        connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
-        connection.execute("COMMIT")
-    return connection
+    path = folder / DATABASE
+    with damage_named(folder), beside(path) as part:
+        with closing(_open(part, mode="rwc")) as connection:
+            connection.executescript(f"BEGIN; {_TABLES}")
+            connection.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
+            connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            for log in ("-wal", "-shm", "-journal"):  # of a database that is gone: it would be taken for this one's
+                path.with_name(path.name + log).unlink(missing_ok=True)
+            put_in_place(part, path)
+        except OSError as error:
+            raise IndexNotWritableError(f"{path} cannot be made ({error}): check the folder") from error
+        return _open(path)
 
 
 def read_meta(connection: sqlite3.Connection) -> tuple[Commit, Manifest]:

@@ -18,6 +18,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from indexer.chunking import sentence_texts
+from indexer.durable import make_folder, sweep
 from indexer.embedding import PassageVectors
 from indexer.errors import (
     IndexBusyError,
@@ -281,7 +282,7 @@ class IndexWriter:
 def _take_lock(folder: Path) -> FileLock:
     lock = FileLock(folder / LOCK)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise IndexBusyError(
@@ -294,8 +295,11 @@ def _take_lock(folder: Path) -> FileLock:
 
 def _sweep(folder: Path) -> None:
     """Remove what a writer that was killed left half written. Only the holder of the lock writes such files."""
-    for path in folder.glob(f"{VECTORS}.*.tmp"):
-        path.unlink(missing_ok=True)
+    try:
+        for name in (DATABASE, VECTORS):
+            sweep(folder / name)
+    except OSError as error:
+        raise IndexNotWritableError(f"{folder} does not let go of a file ({error}): check its permissions") from error
 
 
 def _open(

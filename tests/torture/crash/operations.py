@@ -32,7 +32,7 @@ from tests.fetch_server import jats, serving
 from tests.torture.crash.holdings import digest, embedder
 from tests.torture.crash.world import World
 
-BATCH_WORDPIECES = 300
+BATCH_WORDPIECES = 120
 """Two or three papers a commit."""
 _LIMITS = Limits(interval_s=0, first_wait_s=0.01, tries=2)
 FETCHED = ("PMC101", "PMC102")
@@ -155,9 +155,7 @@ def _faults_of_exported(world: World) -> Iterator[str]:
 
 OPERATIONS = {
     "index": Operation(_nothing, index, index),
-    "reindex": Operation(
-        _changed, lambda w: index(w, "--prune"), lambda w: index(w, "--prune")
-    ),
+    "reindex": Operation(_changed, lambda w: index(w, "--prune"), lambda w: index(w, "--prune")),
     "remove": Operation(_indexed, remove, remove),
     "rebuild": Operation(_changed, lambda w: index(w, "--rebuild"), lambda w: index(w, "--prune")),
     "watch": Operation(_about_to_change, watch, lambda w: index(w, "--prune")),

@@ -40,7 +40,13 @@ def compiled(folder: Path) -> Path:
 
 def environment(shim: Path) -> Mapping[str, str]:
     """The environment of a process that has it loaded; on one thread, as it will be forked."""
-    return {**os.environ, "LD_PRELOAD": str(shim), PLACE: str(shim), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {
+        **os.environ,
+        "LD_PRELOAD": str(shim),
+        PLACE: str(shim),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
 
 
 @dataclass(frozen=True, slots=True)
