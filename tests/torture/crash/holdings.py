@@ -13,7 +13,7 @@ import numpy as np
 from indexer.store import IndexReader, Snapshot
 from indexer.store.schema import DATABASE, VECTORS
 from service.library import Library
-from service.query import Query
+from service.query import MAX_K, Query
 from tests.fakes import WordEmbedder
 from tests.torture.crash.world import World, queries
 
@@ -49,10 +49,10 @@ def held(index: Path) -> str:
 
 
 def replies(index: Path) -> list[tuple[str, float]]:
-    """What it answers: the passages and scores of a few searches."""
+    """What it answers: all passages that some searches find, and their scores."""
     with closing(Library.open(index, load=lambda _: embedder())) as library:
-        found = [library.search(Query(each, 5)).hits for each in queries()[::4]]
-    return [(hit.passage_id, round(hit.score, 5)) for hits in found for hit in hits]
+        found = [library.search(Query(each, MAX_K)).hits for each in queries()[::4]]
+    return sorted((hit.passage_id, round(hit.score, 5)) for hits in found for hit in hits)
 
 
 def faults_of(index: Path, world: World) -> Iterator[str]:

@@ -119,6 +119,13 @@ def _changed(world: World) -> None:
     world.write(5, 0)
 
 
+def _damaged(world: World) -> None:
+    """An index that cannot be read, with the log that its writer left."""
+    _indexed(world)
+    for name in ("index.sqlite", "index.sqlite-wal"):
+        (world.index / name).write_bytes(b"no database " * 1000)
+
+
 def _about_to_change(world: World) -> None:
     _indexed(world)
     world.write(1, 1)
@@ -158,6 +165,7 @@ OPERATIONS = {
     "reindex": Operation(_changed, lambda w: index(w, "--prune"), lambda w: index(w, "--prune")),
     "remove": Operation(_indexed, remove, remove),
     "rebuild": Operation(_changed, lambda w: index(w, "--rebuild"), lambda w: index(w, "--prune")),
+    "replace": Operation(_damaged, lambda w: index(w, "--rebuild"), lambda w: index(w, "--rebuild")),
     "watch": Operation(_about_to_change, watch, lambda w: index(w, "--prune")),
     "fetch": Operation(
         _fetched_before,

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
 
-from indexer.errors import IndexMissingError, LoccitError
+from indexer.errors import IndexDamagedError, IndexMissingError, LoccitError
 from tests.torture.crash.holdings import faults_of, held, replies
 from tests.torture.crash.operations import OPERATIONS, Operation, commits_told, sources, without_a_model
 from tests.torture.crash.shim import FAULTS, Fault, Shim
@@ -33,7 +33,7 @@ from tests.torture.crash.world import World
 _MAX_S = 20
 """A run that takes longer hangs: an undisturbed one takes a tenth of a second."""
 _NEED_NO_SPACE = ("fsync", "unlink", "rmdir")
-_NONE = "no index"
+_NONE, _DAMAGED = "no index", "a damaged index"
 _EMPTY = hashlib.sha256(repr([]).encode()).hexdigest()
 """The digest of an index without papers."""
 
@@ -106,7 +106,7 @@ class Sweeper:
         self.shim = shim
         self._arm("off", 0)
         self.world.root.mkdir(parents=True)
-        self._must(lambda tell: self.operation.prepare(self.world))
+        self._must(self._prepare)
         shutil.copytree(self.world.root, self.template)
         self.states = [self._held()]
         undisturbed = self._must(self._run)
@@ -140,12 +140,16 @@ class Sweeper:
         every = range(1, len(self.kinds) + 1)
         return [at for at in every if not (fault.startswith("enospc") and self.kinds[at - 1] in _NEED_NO_SPACE)]
 
+    def _prepare(self, tell: Callable[[str], None]) -> None:
+        with redirect_stdout(StringIO()):
+            self.operation.prepare(self.world)
+
     def _run(self, tell: Callable[[str], None]) -> list[object]:
         commits_told(tell)
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             code = self.operation.run(self.world)
-        return [code, err.getvalue()]
+        return [code, out.getvalue() + err.getvalue()]
 
     def _faults_of_run(self, fault: Fault, ended: Ended) -> Iterator[str]:
         """A fault that the program lives through is either got over, or told in words that name the place."""
@@ -165,19 +169,10 @@ class Sweeper:
 
     def _faults_after(self, told: list[str]) -> Iterator[str]:
         yield from self.operation.faults(self.world)
-        try:
-            state = self._held_here()
-        except LoccitError as error:
-            yield f"it does not open: {type(error).__name__}: {error}"
-            state = ""
-        known = next((len(self.states) - 1 - n for n, each in enumerate(reversed(self.states)) if each in told[-1:]), 0)
-        if told and told[-1] not in self.states:
-            yield "what was committed is nothing that an undisturbed run commits"
-        allowed = self.states[known : known + 2] + ([_EMPTY] if self.states[known] == _NONE else [])
-        if state and state not in allowed:
-            where = self.states.index(state) if state in self.states else state
-            yield f"commit {known} of {len(self.states) - 1} was told, and now stands {where}"
-        if state not in ("", _NONE):
+        state = self._held_here()
+        if state not in self._allowed(told):
+            yield f"it told of {self._named(told[-1]) if told else 'no commit'}, and now stands {self._named(state)}"
+        if state not in (_DAMAGED, _NONE):
             yield from faults_of(self.world.index, self.world)
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
             code = self.operation.resume(self.world)
@@ -193,18 +188,33 @@ class Sweeper:
         if left := self._listing() ^ self.listing:
             yield f"left over, or gone: {sorted(left)}"
 
+    def _allowed(self, told: list[str]) -> list[str]:
+        """What may stand there: what was told last, or what an undisturbed run commits after that."""
+        if told and told[-1] not in self.states:  # it went on without what could not be done
+            return told[-1:]
+        known = max(n for n, each in enumerate(self.states) if each in told[-1:] or n == 0)
+        begun = [_EMPTY, _NONE] if self.states[known] in (_NONE, _DAMAGED) else []
+        return [*self.states[known : known + 2], *begun]
+
+    def _named(self, state: str) -> str:
+        return f"commit {self.states.index(state)} of {len(self.states) - 1}" if state in self.states else state
+
     def _held_here(self) -> str:
         try:
             return held(self.world.index)
         except IndexMissingError:
             return _NONE
+        except IndexDamagedError:
+            return _DAMAGED
 
     def _held(self) -> str:
         return str(self._must(lambda tell: self._held_here()).result)
 
     def _listing(self) -> frozenset[str]:
         found = self.world.root.rglob("*")
-        return frozenset(str(path.relative_to(self.world.root)) for path in found if not path.name.endswith(".lock"))
+        return frozenset(
+            str(path.relative_to(self.world.root)) for path in found if path.suffix not in (".lock", ".unusable")
+        )
 
     def _kinds(self) -> list[str]:
         self._reset()
@@ -239,7 +249,15 @@ class Sweeper:
         return ended
 
 
-_WORDS = ("Input/output error", "No space left", "disk I/O error", "full", "takes no files", "cannot be written")
+_WORDS = (
+    "Input/output error",
+    "No space left",
+    "disk I/O error",
+    "full",
+    "takes no files",
+    "cannot be written",
+    "unable to open",
+)
 
 
 def main() -> int:
