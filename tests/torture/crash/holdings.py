@@ -55,8 +55,8 @@ def replies(index: Path) -> list[tuple[str, float]]:
     return sorted((hit.passage_id, round(hit.score, 5)) for hits in found for hit in hits)
 
 
-def faults_of(index: Path, world: World) -> Iterator[str]:
-    """What does not hang together in an index that opens."""
+def faults_of(index: Path, world: World, *, at_rest: bool = False) -> Iterator[str]:
+    """What does not hang together in an index that opens. `at_rest`: after a build that came to its end."""
     with closing(IndexReader(index)) as reader, _complaints() as complaints, reader.snapshot() as snapshot:
         connection = snapshot._connection
         if (said := [row[0] for row in connection.execute("PRAGMA integrity_check")]) != ["ok"]:
@@ -79,8 +79,9 @@ def faults_of(index: Path, world: World) -> Iterator[str]:
                     yield f"{each.passage.passage_id} does not read as its file"
                 if each.passage.role == "body":
                     with_vectors.add(each.row_id)
-            if [each.is_searched for each in snapshot.files(paper.paper_id)].count(True) != 1:
-                yield f"{paper.paper_id} has no file, or several, that are searched"
+            n_searched = [each.is_searched for each in snapshot.files(paper.paper_id)].count(True)
+            if n_searched > 1 or (at_rest and not n_searched):
+                yield f"{paper.paper_id} has {n_searched} files that are searched"
         counts = snapshot.counts()
         if (counts["passages"], counts["vectors"]) != (rows, len(with_vectors)):
             yield f"{counts}, and {rows} passages are there, {len(with_vectors)} to be searched by vectors"

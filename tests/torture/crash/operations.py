@@ -26,7 +26,7 @@ from indexer.embedding.models import file_sha256
 from indexer.fetch.client import Limits
 from indexer.fetch.files import held_at, keep
 from indexer.provenance import Provenance, provenance_path
-from indexer.store import IndexWriter
+from indexer.store import IndexWriter, Snapshot
 from service.cli import main
 from tests.fetch_server import jats, serving
 from tests.torture.crash.holdings import digest, embedder
@@ -36,7 +36,7 @@ BATCH_WORDPIECES = 120
 """Two or three papers a commit."""
 _LIMITS = Limits(interval_s=0, first_wait_s=0.01, tries=2)
 FETCHED = ("PMC101", "PMC102")
-_BEFORE = jats("PMC101", body="<sec><title>Results</title><p>What it said before it was corrected.</p></sec>")
+BEFORE = jats("PMC101", body="<sec><title>Results</title><p>What it said before it was corrected.</p></sec>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +134,25 @@ def _about_to_change(world: World) -> None:
 
 def _fetched_before(world: World) -> None:
     _nothing(world)
-    known = Provenance("https://example.org/1", "2026-01-01T00:00:00Z", _sha256(_BEFORE), "CC BY", (), '"0"', "")
-    keep(world.papers / "PMC101.xml", _BEFORE, known)
+    put_before(world)
     assert index(world) == 0
+
+
+def put_before(world: World) -> None:
+    """Have an older text of a paper there, as if it had been fetched."""
+    known = Provenance("https://example.org/1", "2026-01-01T00:00:00Z", _sha256(BEFORE), "CC BY", (), '"0"', "")
+    keep(world.papers / "PMC101.xml", BEFORE, known)
 
 
 def _sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _faults_of_fetched(world: World) -> Iterator[str]:
+def faults_of_fetched(world: World) -> Iterator[str]:
     """A text is whole or not there; what was fetched never passes for the user's own."""
     for pmcid in FETCHED:
         path = world.papers / f"{pmcid}.xml"
-        whole = [None, jats(pmcid)] if pmcid == "PMC102" else [_BEFORE, jats(pmcid)]
+        whole = [jats(pmcid), None if pmcid == "PMC102" else BEFORE]
         if (path.read_bytes() if path.exists() else None) not in whole:
             yield f"{path.name} is neither the old text nor the new one"
         if path.exists() and (state := held_at(path).state) != "fetched":
@@ -171,7 +176,7 @@ OPERATIONS = {
         _fetched_before,
         fetch,
         fetch,
-        _faults_of_fetched,
+        faults_of_fetched,
         frozenset(name for each in FETCHED for name in (f"{each}.xml", provenance_path(Path(f"{each}.xml")).name)),
     ),
     "export": Operation(lambda world: None, export, export, _faults_of_exported),
@@ -216,14 +221,14 @@ def without_a_model() -> None:
     indexer.fetch.plan.now_utc = lambda: datetime(2026, 9, 30, tzinfo=UTC)
 
 
-def commits_told(tell: Callable[[str], None]) -> None:
-    """Have every commit of this process told, by the digest of what it committed, once it has returned."""
+def commits_told(tell: Callable[[str], None], said: Callable[[Snapshot], str] = digest) -> None:
+    """Have every commit of this process told, by what is said of what it committed, once it has returned."""
     commit = IndexWriter.commit
 
     def told(writer: IndexWriter) -> int:
-        generation = commit(writer)
-        if not writer._rehearsing and not writer._rebuilding:
-            tell(digest(writer.view()))
+        before, generation = writer._generation, commit(writer)
+        if generation != before:
+            tell(said(writer.view()))
         return generation
 
     IndexWriter.commit = told

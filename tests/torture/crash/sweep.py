@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -24,14 +23,13 @@ from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
 
-from indexer.errors import IndexDamagedError, IndexMissingError, LoccitError
+from indexer.errors import IndexDamagedError, IndexMissingError
+from tests.torture.crash.forks import Ended, Tell, forked
 from tests.torture.crash.holdings import faults_of, held, replies
 from tests.torture.crash.operations import OPERATIONS, Operation, commits_told, sources, without_a_model
 from tests.torture.crash.shim import FAULTS, Fault, Shim
 from tests.torture.crash.world import World
 
-_MAX_S = 20
-"""A run that takes longer hangs: an undisturbed one takes a tenth of a second."""
 _NEED_NO_SPACE = ("fsync", "unlink", "rmdir")
 _NONE, _DAMAGED = "no index", "a damaged index"
 _EMPTY = hashlib.sha256(repr([]).encode()).hexdigest()
@@ -51,50 +49,6 @@ class Sweep:
     failures: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a fork ended."""
-
-    signal: int
-    told: list[str]
-    """What it had told before."""
-    result: object
-    """What its function gave; None where it did not come to that."""
-    failed: str
-    """What it raised instead."""
-
-
-def forked(function: Callable[[Callable[[str], None]], object]) -> Ended:
-    """Run it in a fork of this process; what it tells arrives even if it is killed then."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        signal.alarm(_MAX_S)
-        result, failed = None, ""
-        try:
-            result = function(lambda line: _send(writing, line))
-        except LoccitError as error:
-            failed = f"{type(error).__name__}: {error}"
-        except BaseException:  # noqa: BLE001 - whatever it is, it is told
-            failed = traceback.format_exc()
-        _send(writing, "=" + json.dumps([result, failed]))
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, encoding="utf-8") as pipe:
-        lines = pipe.read().splitlines()
-    _, status = os.waitpid(child, 0)
-    last = lines.pop()[1:] if lines and lines[-1].startswith("=") else "[null, null]"
-    result, failed = json.loads(last)
-    return Ended(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, lines, result, failed)
-
-
-def _send(descriptor: int, line: str) -> None:
-    data = memoryview(f"{line}\n".encode())
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
 class Sweeper:
     """Sweeps one operation in a folder."""
 
@@ -112,9 +66,7 @@ class Sweeper:
         undisturbed = self._must(self._run)
         if not isinstance(undisturbed.result, list) or undisturbed.result[0]:
             raise RuntimeError(f"undisturbed, {name} fails: {undisturbed.result}")
-        self.states += [
-            state for n, state in enumerate(undisturbed.told) if state != [*self.states, *undisturbed.told][n]
-        ]
+        self.states += undisturbed.told
         self.final = self._held()
         self.replies = self._must(lambda tell: replies(self.world.index)).result if self.final != _NONE else []
         self.listing = self._listing()
@@ -140,11 +92,11 @@ class Sweeper:
         every = range(1, len(self.kinds) + 1)
         return [at for at in every if not (fault.startswith("enospc") and self.kinds[at - 1] in _NEED_NO_SPACE)]
 
-    def _prepare(self, tell: Callable[[str], None]) -> None:
+    def _prepare(self, tell: Tell) -> None:
         with redirect_stdout(StringIO()):
             self.operation.prepare(self.world)
 
-    def _run(self, tell: Callable[[str], None]) -> list[object]:
+    def _run(self, tell: Tell) -> list[object]:
         commits_told(tell)
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err):
@@ -182,7 +134,7 @@ class Sweeper:
         if self._held_here() != self.final:
             yield "the next run does not bring it to where an undisturbed one does"
         elif self.final != _NONE:
-            yield from faults_of(self.world.index, self.world)
+            yield from faults_of(self.world.index, self.world, at_rest=True)
             if replies(self.world.index) != [tuple(each) for each in self.replies]:
                 yield "its answers are others than after an undisturbed run"
         if left := self._listing() ^ self.listing:
@@ -242,7 +194,7 @@ class Sweeper:
     def _arm(self, fault: Fault, at: int, seed: int = 0, log: int = -1) -> None:
         self.shim.arm(fault, at, below=self.world.root, grave=self.world.grave, seed=seed, log=log)
 
-    def _must(self, function: Callable[[Callable[[str], None]], object]) -> Ended:
+    def _must(self, function: Callable[[Tell], object]) -> Ended:
         ended = forked(function)
         if ended.signal or ended.failed:
             raise RuntimeError(str(ended))

@@ -65,10 +65,11 @@ class World:
         beside.replace(path)
         return path
 
-    def know(self, body: bytes) -> None:
-        """Keep a text, to compare with what is cited."""
+    def know(self, body: bytes, text: str | None = None) -> None:
+        """Keep a file's text, to compare with what is cited; `text` where that is not what the file has."""
         self.known.mkdir(exist_ok=True)
-        (self.known / hashlib.sha256(body).hexdigest()).write_bytes(body)
+        kept = body if text is None else text.encode()
+        (self.known / hashlib.sha256(body).hexdigest()).write_bytes(kept)
 
     def text_with(self, sha256: str) -> str:
         """The text of a file with these bytes."""
