@@ -837,10 +837,11 @@ def test_only_damage_is_called_damage(tmp_path: Path) -> None:
 
 
 def test_a_killed_writers_half_file_is_swept_away(index: Path) -> None:
-    stale = index / f"{VECTORS}.12345.tmp"
-    stale.write_bytes(b"half")
+    stale = [index / f".{name}.12345678.part{log}" for name in (DATABASE, VECTORS) for log in ("", "-journal")]
+    for each in stale:
+        each.write_bytes(b"half")
     IndexWriter(index, None).close()
-    assert not stale.exists()
+    assert not any(each.exists() for each in stale)
 
 
 def test_the_first_error_is_the_one_that_is_told(index: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -186,11 +186,11 @@ def test_another_model_is_found(index: Path) -> None:
 
 
 def test_leftovers_are_swept_and_kept_files_are_named(index: Path) -> None:
-    (index / f"{DATABASE}.123.tmp").write_bytes(b"half")
+    (index / f".{DATABASE}.123.part").write_bytes(b"half")
     (index / f"{DATABASE}.unusable").write_bytes(b"old")
     assert found(index) == [("folder", "warning")] * 2
     mend(index, examine(index, load))
-    assert (found(index), (index / f"{DATABASE}.123.tmp").exists()) == ([("folder", "warning")], False)
+    assert (found(index), (index / f".{DATABASE}.123.part").exists()) == ([("folder", "warning")], False)
 
 
 def test_where_there_is_no_index(tmp_path: Path) -> None:

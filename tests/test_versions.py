@@ -283,6 +283,21 @@ def test_a_killed_build_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monk
         assert run(folder, index).n_unchanged == len(list(folder.iterdir()))
 
 
+def test_a_paper_whose_file_a_killed_build_had_forgotten_already(tmp_path: Path) -> None:
+    """Its file is looked at again where it is there; where it is gone, so is the paper, with --prune."""
+    folder = write(tmp_path / "papers", a_md=FULL, b_md=OTHER)
+    run(folder, tmp_path / "index")
+    with IndexWriter(tmp_path / "index", None) as writer:
+        for name in ("a.md", "b.md"):
+            writer.forget_file(str(folder / name))
+        writer.commit()
+    (folder / "b.md").unlink()
+    assert run(folder, tmp_path / "index").vanished == ["PMC1000002"]
+    assert run(folder, tmp_path / "index", prune=True).removed == ["PMC1000002"]
+    run(folder, tmp_path / "whole")
+    assert holdings(tmp_path / "index") == holdings(tmp_path / "whole")
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
     folder = write(tmp_path / "papers", a_md=STUB, b_md=OTHER)
     embedder = WordEmbedder()

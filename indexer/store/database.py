@@ -45,21 +45,10 @@ def open_database(path: Path) -> Connection:
 
 
 def create_database(path: Path) -> Connection:
-    """A connection to a new database with checksums and a write-ahead log."""
+    """A connection to a new database with checksums."""
     connection = _connect(path, "mode=rwc")
     connection.reserve_bytes(reserve=RESERVED)
-    connection.pragma("journal_mode", "wal")
     return connection
-
-
-def put_in_place(beside: Path, path: Path) -> None:
-    """Move a whole database, which nobody has open, to where it belongs; it is there after a power cut too."""
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def lengthen(path: Path) -> None:

@@ -24,6 +24,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from indexer.durable import write_whole
 from indexer.embedding import Vectors, available_cpus, unit
 from indexer.store.database import Connection
 from indexer.store.packing import unpack_passage, unpack_sentences
@@ -124,18 +125,9 @@ class DenseIndex:
         structure = json.dumps(asdict(self.structure)).encode()
         payload = faiss.serialize_index(self._index)
         checksum = _checksum(structure, payload)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            with beside.open("wb") as file:
-                generation, token = self.commit
-                file.write(_HEADER.pack(_MAGIC, generation, token.encode(), len(structure), payload.nbytes, checksum))
-                file.write(structure)
-                file.write(payload.data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        generation, token = self.commit
+        header = _HEADER.pack(_MAGIC, generation, token.encode(), len(structure), payload.nbytes, checksum)
+        write_whole(path, header, structure, payload.data)
 
     def caught_up(self, connection: Connection, dim: int, *, growth: int = _GROWTH_UNWRITTEN) -> DenseIndex:
         """This index as the rows have it now, inside the connection's transaction.

@@ -130,8 +130,14 @@ class Files:
         return list({each.origin: each for each in found}.values())
 
     def origins(self) -> list[tuple[str, str, bool]]:
-        """Of every file its path, its paper's id, and whether it is searched, by path."""
-        rows = self._connection.execute("SELECT origin, paper_id, is_searched FROM files ORDER BY origin")
+        """Of every file its path, its paper's id, and whether it is searched, by path.
+
+        Also of papers whose file is not known: a build that ended in between had forgotten it already.
+        """
+        rows = self._connection.execute(
+            "SELECT origin, paper_id, is_searched FROM files UNION SELECT origin, paper_id, 1 FROM papers WHERE NOT "
+            "EXISTS (SELECT 1 FROM files WHERE files.paper_id = papers.paper_id AND is_searched) ORDER BY origin"
+        )
         return [(origin, paper_id, bool(is_searched)) for origin, paper_id, is_searched in rows]
 
     def related(self, record: FileRecord) -> list[FileRecord]:

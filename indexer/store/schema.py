@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import operator
-import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
+from indexer.durable import beside, left_beside, make_folder, put_in_place, sweep
 from indexer.embedding import Encoder, ModelIdentity
 from indexer.errors import (
     ConfigError,
@@ -32,7 +32,6 @@ from indexer.store.database import (
     has_checksums,
     memory_database,
     open_database,
-    put_in_place,
 )
 from indexer.store.files import FILE_TABLES
 from indexer.terms import ACRONYM, TERMS_VERSION
@@ -46,8 +45,8 @@ APPLICATION_ID = 0x4C4F4343
 DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
-_JOURNALS = (f"{DATABASE}-wal", f"{DATABASE}-shm")
-_UNFINISHED = ".tmp"
+_JOURNALS = (f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
+_FILES = (DATABASE, VECTORS)
 
 _MAX_DIM = 1 << 16
 """Of a vector: sixteen times what the largest embedders give."""
@@ -264,11 +263,16 @@ def connect(folder: Path) -> Connection:
 
 def create(folder: Path, manifest: Manifest) -> Connection:
     """A connection to a new, empty index. Raises IndexNotWritableError."""
-    with damage_named(folder):
-        beside = place_beside(folder)
-        begin(beside, manifest).close()
-        put_in_place(beside, folder / DATABASE)
-        return open_database(folder / DATABASE)
+    path = folder / DATABASE
+    with damage_named(folder), beside(path) as part:
+        begin(part, manifest).close()
+        try:
+            for journal in _JOURNALS:  # of a database that is gone: it would be taken for this one's
+                (folder / journal).unlink(missing_ok=True)
+            put_in_place(part, path)
+        except OSError as error:
+            raise IndexNotWritableError(f"{path} cannot be made ({error}): check the folder") from error
+        return open_database(path)
 
 
 def begin(path: Path, manifest: Manifest) -> Connection:
@@ -278,6 +282,7 @@ def begin(path: Path, manifest: Manifest) -> Connection:
     connection.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
     connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
     connection.execute("COMMIT")
+    connection.pragma("journal_mode", "wal")
     return connection
 
 
@@ -288,22 +293,23 @@ def scratch() -> Connection:
     return connection
 
 
-def place_beside(folder: Path, name: str = DATABASE) -> Path:
-    """Where a new file is made that is to stand at `name` once it is whole. `sweep` removes what was left there."""
-    return folder / f"{name}.{os.getpid()}{_UNFINISHED}"
-
-
-def sweep(folder: Path) -> list[str]:
-    """Remove what a killed process left half made; gives the names. Only who holds the lock makes such files."""
-    left = unfinished(folder)
-    for name in left:
-        (folder / name).unlink(missing_ok=True)
-    return left
-
-
 def unfinished(folder: Path) -> list[str]:
     """Names of files that were begun, and are not in their places."""
-    return sorted(path.name for path in folder.glob(f"*{_UNFINISHED}*") if path.is_file())
+    return sorted(path.name for name in _FILES for path in left_beside(folder / name))
+
+
+def sweep_folder(folder: Path) -> list[str]:
+    """Remove what a killed process left half made; gives the names. Only who holds the lock makes such files.
+
+    Raises IndexNotWritableError.
+    """
+    left = unfinished(folder)
+    try:
+        for name in _FILES:
+            sweep(folder / name)
+    except OSError as error:
+        raise IndexNotWritableError(f"{folder} does not let go of a file ({error}): check its permissions") from error
+    return left
 
 
 def set_aside(folder: Path, why: str) -> Path:
@@ -315,30 +321,22 @@ def set_aside(folder: Path, why: str) -> Path:
     return folder / f"{DATABASE}.{why}"
 
 
-def exchange(folder: Path, beside: Path, why: str) -> Path:
-    """Put the whole database `beside` in the index's place, and keep the one that was there, as `set_aside` does.
+def exchange(folder: Path, part: Path, why: str) -> Path:
+    """Put a whole database in the index's place, and keep the one that was there, as `set_aside` does.
 
     Its journal goes with it: in the new one's hands it would be played into that. The vectors are made anew.
     """
     kept = set_aside(folder, why)
-    put_in_place(beside, folder / DATABASE)
+    put_in_place(part, folder / DATABASE)
     return kept
-
-
-def make_folder(folder: Path) -> None:
-    """Make the index's folder, if it is not there. Raises IndexNotWritableError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IndexNotWritableError(f"{folder} takes no files ({error}): name another folder with --index") from error
 
 
 def take_lock(folder: Path) -> FileLock:
     """The writer's lock, held until it is released. Raises IndexBusyError at once when another process has it;
     IndexNotWritableError."""
-    make_folder(folder)
     lock = FileLock(folder / LOCK)
     try:
+        make_folder(folder)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise IndexBusyError(

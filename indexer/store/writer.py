@@ -37,7 +37,7 @@ from indexer.store.schema import (
     create,
     read_meta,
     set_aside,
-    sweep,
+    sweep_folder,
     take_lock,
 )
 from indexer.store.snapshot import Snapshot
@@ -69,7 +69,7 @@ class IndexWriter:
             connect(folder)  # raises, with the reason
         self._lock = take_lock(folder)
         try:
-            sweep(folder)
+            sweep_folder(folder)
             self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild, rehearse)
             self._rebuilding = rebuild
             self._rehearsing = rehearse

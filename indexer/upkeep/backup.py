@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from indexer.durable import beside, make_folder, put_in_place, write_whole
 from indexer.errors import IndexDamagedError, IndexNotWritableError, UsageError
 from indexer.store import dense
-from indexer.store.database import copy_database, damage_named, held_still, open_database, put_in_place
+from indexer.store.database import copy_database, damage_named, held_still, open_database
 from indexer.store.schema import (
     DATABASE,
     VECTORS,
     connect,
     exchange,
     is_index,
-    make_folder,
-    place_beside,
     read_meta,
     take_lock,
 )
@@ -67,9 +67,7 @@ def back_up(index: Path, folder: Path) -> Backup:
         made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         sums = {name: _sha256(folder / name) for name in (DATABASE, VECTORS)}
         backup = Backup(str(folder), commit.generation, n_papers, n_passages, made, sums)
-        beside = place_beside(folder, RECORD)
-        beside.write_text(json.dumps(asdict(backup), indent=2) + "\n", encoding="utf-8")
-        put_in_place(beside, folder / RECORD)
+        write_whole(folder / RECORD, (json.dumps(asdict(backup), indent=2) + "\n").encode())
         return backup
     except OSError as error:
         raise IndexNotWritableError(
@@ -93,11 +91,11 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
         raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
     with take_lock(index):
         try:
-            beside, vectors = place_beside(index), place_beside(index, VECTORS)
-            shutil.copyfile(folder / DATABASE, beside)
-            shutil.copyfile(folder / VECTORS, vectors)
-            exchange(index, beside, "replaced")
-            put_in_place(vectors, index / VECTORS)
+            with beside(index / DATABASE) as database, beside(index / VECTORS) as vectors:
+                _copy(folder / DATABASE, database)
+                _copy(folder / VECTORS, vectors)
+                exchange(index, database, "replaced")
+                put_in_place(vectors, index / VECTORS)
         except OSError as error:
             raise IndexNotWritableError(f"{index} does not take the backup: {error}") from error
         connect(index).close()
@@ -127,6 +125,13 @@ def _read_record(folder: Path) -> Backup:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise IndexDamagedError(f"{path} cannot be read ({error}): take another backup") from error
     return backup
+
+
+def _copy(path: Path, to: Path) -> None:
+    with path.open("rb") as source, to.open("xb") as target:
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
 
 
 def _sha256(path: Path) -> str:

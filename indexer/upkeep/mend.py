@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from indexer.durable import beside
 from indexer.errors import IndexDamagedError, IndexStateError
 from indexer.store import IndexWriter
 from indexer.store.database import Connection, damage_named, lengthen, open_database
@@ -21,9 +22,8 @@ from indexer.store.schema import (
     Manifest,
     begin,
     exchange,
-    place_beside,
     read_meta,
-    sweep,
+    sweep_folder,
     take_lock,
 )
 from indexer.upkeep.examine import Examination, Repair
@@ -52,7 +52,7 @@ def mend(folder: Path, examination: Examination) -> Mended:
     wanted: set[Repair] = {each.repair for each in examination.findings}
     mended = Mended()
     with take_lock(folder):
-        if left := sweep(folder):
+        if left := sweep_folder(folder):
             mended.done.append(f"removed {', '.join(left)}")
         if "migrate" in wanted:
             before, kept = migrate(folder)
@@ -69,26 +69,30 @@ def mend(folder: Path, examination: Examination) -> Mended:
 
 def _salvage(folder: Path, mended: Mended) -> None:
     """Make a new database of all papers that can be read whole."""
-    beside = place_beside(folder)
-    with closing(_opened(folder)) as old:
-        try:
-            with damage_named(folder):
-                commit, manifest = read_meta(old)
-        except IndexStateError as error:
-            raise IndexDamagedError(
-                f"{folder}: not even its manifest can be read ({error}); nothing was changed. "
-                "Put a backup back with `loccit restore`, or make it anew with `loccit index PATH... --rebuild`"
-            ) from error
-        with closing(begin(beside, manifest)) as new:
-            new.execute("BEGIN")
-            n_papers = _copy_papers(folder, old, new, manifest, mended)
-            _copy_files(folder, old, new, mended)
-            _copy_history(folder, old, new, commit)
-            new.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
-            write_word_lists(new)
-            new.execute("COMMIT")
-    kept = exchange(folder, beside, _UNUSABLE)
+    with beside(folder / DATABASE) as part:
+        with closing(_opened(folder)) as old:
+            commit, manifest = _meta(folder, old)
+            with closing(begin(part, manifest)) as new:
+                new.execute("BEGIN")
+                n_papers = _copy_papers(folder, old, new, manifest, mended)
+                _copy_files(folder, old, new, mended)
+                _copy_history(folder, old, new, commit)
+                new.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
+                write_word_lists(new)
+                new.execute("COMMIT")
+        kept = exchange(folder, part, _UNUSABLE)
     mended.done.append(f"made a new database of the {n_papers} papers that can be read; the old one is kept as {kept}")
+
+
+def _meta(folder: Path, old: Connection) -> tuple[Commit, Manifest]:
+    try:
+        with damage_named(folder):
+            return read_meta(old)
+    except IndexStateError as error:
+        raise IndexDamagedError(
+            f"{folder}: not even its manifest can be read ({error}); nothing was changed. "
+            "Put a backup back with `loccit restore`, or make it anew with `loccit index PATH... --rebuild`"
+        ) from error
 
 
 def _opened(folder: Path) -> Connection:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from indexer.durable import beside
 from indexer.errors import IndexMismatchError
 from indexer.store.database import RESERVED, Connection, damage_named, open_database
-from indexer.store.schema import DATABASE, SCHEMA_VERSION, exchange, place_beside
+from indexer.store.schema import DATABASE, SCHEMA_VERSION, exchange
 
 STEPS: Mapping[int, Callable[[Connection], None]] = {
     6: lambda _: None,  # 7 has a checksum on every page, which the copy is made with
@@ -37,14 +38,13 @@ def migrate(folder: Path) -> tuple[int, Path]:
             f"{folder} has schema version {before}, and there is no way from version {missing[0]} to "
             f"{SCHEMA_VERSION}: run `loccit index PATH... --rebuild` to make it anew"
         )
-    beside = place_beside(folder)
-    with damage_named(folder):
+    with damage_named(folder), beside(folder / DATABASE) as part:
         old = open_database(folder / DATABASE)
         try:
-            old.execute("VACUUM INTO ?", (f"{beside.absolute().as_uri()}?reserve={RESERVED}",))
+            old.execute("VACUUM INTO ?", (f"{part.absolute().as_uri()}?reserve={RESERVED}",))
         finally:
             old.close()
-        new = open_database(beside)
+        new = open_database(part)
         try:
             for version in versions:
                 STEPS[version](new)
@@ -52,4 +52,4 @@ def migrate(folder: Path) -> tuple[int, Path]:
             new.pragma("journal_mode", "wal")
         finally:
             new.close()
-    return before, exchange(folder, beside, f"schema-{before}")
+        return before, exchange(folder, part, f"schema-{before}")
