@@ -203,11 +203,10 @@ def _sources(connection: Connection, found: Examination) -> None:
     gone, changed, unreadable = [], [], []
     for origin, _, _ in files.origins():
         record, path = files.at(origin), Path(origin)
-        assert record is not None
         try:
             if not path.exists():
                 gone.append(origin)
-            elif sha256(read_bytes(path)).hexdigest() != record.sha256:
+            elif record is None or sha256(read_bytes(path)).hexdigest() != record.sha256:
                 changed.append(origin)
         except (OSError, SourceError) as error:
             unreadable.append(f"{origin} ({error})")

@@ -190,10 +190,10 @@ def _copy_files(folder: Path, old: Connection, new: Connection, mended: Mended) 
         with damage_named(folder):
             for origin, paper_id, _ in Files(old).origins():
                 record = Files(old).at(origin)
-                if record is not None and paper_id in present:
-                    files.put(record)
-                else:
+                if paper_id not in present:
                     mended.files.append(origin)
+                elif record is not None:
+                    files.put(record)
             files.keep_failures(Files(old).failures())
     except IndexDamagedError:
         files.keep_failures([])  # every file is read again by the next build, and no vector made again
