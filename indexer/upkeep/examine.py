@@ -212,7 +212,7 @@ def _sources(connection: Connection, found: Examination) -> None:
             unreadable.append(f"{origin} ({error})")
     for names, what, remedy in (
         (gone, "gone", "put them back, or run `loccit index PATH... --prune` to take their papers out"),
-        (changed, "changed since they were indexed", "run `loccit index PATH...`"),
+        (changed, "changed since they were indexed, or forgotten", "run `loccit index PATH...`"),
         (unreadable, "not readable", "mend them, then run `loccit index PATH...`"),
     ):
         if names:
