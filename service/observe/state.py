@@ -1,0 +1,18 @@
+"""What the layers of the service tell of a request to whoever watches it, by name in its `scope["state"]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import Scope
+
+KEY_NAME = "loccit.key"
+"""The name of the access key that the request came with; never the key."""
+PROBLEM = "loccit.problem"
+"""The slug of the problem that it was answered with; empty for one that says no more than its status."""
+
+
+def state_of(scope: Scope) -> dict[str, Any]:
+    """The request's state, to be read and written."""
+    state: dict[str, Any] = scope.setdefault("state", {})
+    return state
