@@ -17,6 +17,7 @@ from service.api.documented import DocumentedApp
 from service.api.problems import install
 from service.config import DEFAULT_BASE_URL, version
 from service.library import Library
+from service.observe import Metrics, Tracing
 from service.web import pages
 
 MAX_BODY_BYTES = 4_000_000
@@ -36,6 +37,7 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
     """
 
     mcp = mcp_server.Endpoint(library, base_url)
+    tracing = Tracing.from_environment()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,6 +49,8 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
             _log.warning("not ready: %s", error)  # /readyz says so until it is mended
         async with mcp.running():
             yield
+        if tracing is not None:
+            await to_thread.run_sync(tracing.close)
 
     app = DocumentedApp(
         title="loccit",
@@ -61,6 +65,10 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL) -> FastAPI:
     app.state.library = library
     app.state.base_url = base_url
     app.state.writers = CapacityLimiter(MAX_WRITERS)
+    app.state.metrics = Metrics()
+    app.state.tracing = tracing
+    app.state.watchers = CapacityLimiter(1)
+    app.state.is_draining = False
     app.include_router(v1.papers)
     app.include_router(v1.state)
     app.include_router(completions.router)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from indexer.errors import LoccitError
 from service.config import local_url
+from service.observe import notify
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -40,6 +42,20 @@ def url(listener: socket.socket) -> str:
 
 
 def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Answer requests until the process is told to stop."""
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    """Answer requests until the process is told to stop, and those that have come by then."""
+    config = uvicorn.Config(app, log_config=None, access_log=False)  # its log is everyone's; a line a request is ours
+    _Server(config, app).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server whose app knows that it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Be told to stop, by a signal."""
+        self._app.state.is_draining = True
+        notify("STOPPING=1")
+        super().handle_exit(sig, frame)

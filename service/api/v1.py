@@ -35,6 +35,7 @@ from service.api.requests import (
 )
 from service.formats import MEDIA_TYPES, Content, render, search_results
 from service.library import MAX_CONTEXT, Library
+from service.observe.metrics import MEDIA_TYPE
 from service.query import MAX_K, Query
 from service.replies import (
     Answer,
@@ -61,7 +62,7 @@ class Health:
     status: Literal["alive", "ready"]
 
 
-def _library(request: Request) -> Library:
+async def _library(request: Request) -> Library:  # a plain function would take a turn of a search
     library = request.app.state.library
     assert isinstance(library, Library)
     return library
@@ -297,10 +298,24 @@ async def health() -> Health:
     response_model=Health,
     responses=responses(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-def readiness(library: _Library, request: Request) -> Health | Response:
-    """Whether a search would be answered: the index opens, and its model is loaded."""
+async def readiness(library: _Library, request: Request) -> Health | Response:
+    """Whether a search is answered: one is made, so that the index opens, its model is loaded, and both are read.
+
+    It says no, too, once the service has been told to stop.
+    """
     try:
-        library.warm()
+        if request.app.state.is_draining:
+            raise LoccitError("the service is about to stop: ask another one")
+        await to_thread.run_sync(library.probe, limiter=request.app.state.watchers)
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
     return Health("ready")
+
+
+@state.get("/metrics", include_in_schema=False)
+async def metrics(library: _Library, request: Request) -> Response:
+    """The figures of the service, for Prometheus."""
+    text = await to_thread.run_sync(
+        request.app.state.metrics.text, library.vital_signs, limiter=request.app.state.watchers
+    )
+    return Response(text, media_type=MEDIA_TYPE)

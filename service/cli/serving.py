@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,16 +32,39 @@ def serve(
     rerank: Rerank = None,
     llm_url: LlmUrl = None,
     llm_model: LlmModel = None,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="text|json", help="How the log on stderr is written (default: text).")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="debug|info|warning|error", help="The least that is logged (default: info, each request)."
+        ),
+    ] = None,
 ) -> None:
     """Serve the index over HTTP until stopped with Ctrl-C."""
-    settings = settings_of(index=index, host=host, port=port, rerank=rerank, llm_url=llm_url, llm_model=llm_model)
+    settings = settings_of(
+        index=index,
+        host=host,
+        port=port,
+        rerank=rerank,
+        llm_url=llm_url,
+        llm_model=llm_model,
+        log_format=log_format,
+        log_level=log_level,
+    )
     keep_numpy_to_one_thread()
-    from service import api
+    from service import api, observe
     from service.workers import Workers
+
+    note = terminal.note if settings.log_format == "text" else logging.getLogger(__name__).info
+    observe.configure(settings.log_format, settings.log_level)
 
     if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise UsageError("this system cannot share a port between processes: leave out --workers")
     with (
+        _unwound_when_told_to_stop(),
+        observe.shared_folder() if workers > 1 else nullcontext(),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
         _bound(settings, workers) as listener,
     ):
@@ -47,13 +74,14 @@ def serve(
         shared = settings.model_copy(
             update={"port": listener.getsockname()[1], "public_base_url": settings.public_base_url or address}
         )
-        with Workers(workers - 1, partial(_serve_shared, shared)):
-            terminal.note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
+        with Workers(workers - 1, partial(_serve_shared, shared), observe.forget):
+            note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
             if not settings.public_base_url and listener.getsockname()[0] in ("0.0.0.0", "::"):
-                terminal.note(
+                note(
                     "other machines reach it too, and no one is asked who they are; set LOCCIT_PUBLIC_BASE_URL to the "
                     "address that they use: links begin with it, and /mcp answers to its name"
                 )
+            observe.notify("READY=1")
             api.serve(api.create_app(library, shared.base_url), listener)
 
 
@@ -70,6 +98,20 @@ def mcp(index: Index = None, rerank: Rerank = None) -> None:
     serve_stdio(partial(opened, settings, settings.rerank), settings.base_url)
 
 
+@contextmanager
+def _unwound_when_told_to_stop() -> Iterator[None]:
+    """Within, SIGTERM ends the program as Ctrl-C does: what is open is closed. That is success, as it was asked for."""
+
+    def stop(*_: object) -> None:
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _bound(settings: Settings, workers: int) -> socket.socket:
     from service import api
 
@@ -83,7 +125,9 @@ def _bound(settings: Settings, workers: int) -> socket.socket:
 
 def _serve_shared(settings: Settings) -> None:
     """Another process of `serve`."""
-    from service import api
+    from service import api, observe
+
+    observe.configure(settings.log_format, settings.log_level)
 
     with (
         opened(settings, settings.rerank, chat_model_of(settings)) as library,

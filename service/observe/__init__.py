@@ -4,7 +4,7 @@
 """
 
 from service.observe.logs import configure
-from service.observe.metrics import Metrics, shared_folder
+from service.observe.metrics import Metrics, forget, shared_folder
 from service.observe.middleware import Watched
 from service.observe.state import KEY_NAME, PROBLEM, state_of
 from service.observe.supervisor import notify
@@ -17,6 +17,7 @@ __all__ = [
     "Tracing",
     "Watched",
     "configure",
+    "forget",
     "notify",
     "shared_folder",
     "state_of",

@@ -13,12 +13,9 @@ import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Literal
 
+from service.config import LogFormat, LogLevel
 from service.printable import clean, one_line
-
-LogFormat = Literal["text", "json"]
-LogLevel = Literal["debug", "info", "warning", "error"]
 
 OURS = ("service", "indexer")
 """The loggers that `level` is for."""
@@ -61,7 +58,9 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
         identity = request_id.get()
-        line = f"{_time(record)} {record.levelname} {f'[{identity}] ' if identity else ''}{one_line(record.getMessage())}"
+        line = (
+            f"{_time(record)} {record.levelname} {f'[{identity}] ' if identity else ''}{one_line(record.getMessage())}"
+        )
         told = _traceback(record)
         # Indented: what an error says cannot look like a record.
         return "\n".join((line, *(f"    {clean(each)}" for each in told.rstrip("\n").split("\n") if told)))

@@ -51,15 +51,16 @@ def forget(pid: int) -> None:
     from prometheus_client.multiprocess import mark_process_dead
 
     if _FOLDER in os.environ:
-        mark_process_dead(pid)
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 class Metrics:
     """The figures of one application."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # as many lines again, which nobody reads
         own = CollectorRegistry()
         self._own = own
         self._requests = Counter(
@@ -126,7 +127,7 @@ class Metrics:
         folder = os.environ.get(_FOLDER)
         registry = CollectorRegistry()
         if folder:
-            MultiProcessCollector(registry, folder)
+            MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
         registry.register(Now())
         figures = generate_latest(registry)
         return figures if folder else generate_latest(self._own) + figures

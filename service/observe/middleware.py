@@ -145,7 +145,7 @@ class _Request:
         state = state_of(self._scope)
         status = self.status or (HTTPStatus.INTERNAL_SERVER_ERROR if self.failed else CLIENT_GONE)
         method = self._scope["method"] if self._scope["method"] in _METHODS else _OTHER
-        problem = state.get(PROBLEM)
+        problem = state.get(PROBLEM) or (f"http-{int(status)}" if status >= HTTPStatus.BAD_REQUEST else None)
         self._metrics.answered(route, method, int(status), took_s, problem)
         if self._tracing is not None:
             self._tracing.answered(self._span, route, method, int(status), self.id)

@@ -9,7 +9,7 @@ from starlette.types import Scope
 KEY_NAME = "loccit.key"
 """The name of the access key that the request came with; never the key."""
 PROBLEM = "loccit.problem"
-"""The slug of the problem that it was answered with; empty for one that says no more than its status."""
+"""The slug of the problem that it was answered with, if that has one."""
 
 
 def state_of(scope: Scope) -> dict[str, Any]:

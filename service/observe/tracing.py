@@ -63,6 +63,8 @@ class Tracing:
             context=TraceContextTextMapPropagator().extract(sent),
             kind=SpanKind.SERVER,
             end_on_exit=False,
+            record_exception=False,  # its text may say what was asked
+            set_status_on_exception=False,
         ) as span:
             yield span
 
