@@ -50,8 +50,9 @@ def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
         load_settings()
     assert str(caught.value) == (
         "loccit.toml sets `indx`, which is no setting: "
-        "there are index, k, model, max_wordpieces, precision, rerank, host, port, public_base_url, llm_url, "
-        "llm_model, llm_timeout_s, llm_prompt_tokens, contact, pmc_url, europepmc_url, tomesphere_url"
+        "there are index, k, model, max_wordpieces, precision, rerank, host, port, public_base_url, log_format, "
+        "log_level, llm_url, llm_model, llm_timeout_s, llm_prompt_tokens, contact, pmc_url, europepmc_url, "
+        "tomesphere_url"
     )
 
 

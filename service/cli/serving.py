@@ -58,12 +58,12 @@ def serve(
     from service.workers import Workers
 
     note = terminal.note if settings.log_format == "text" else logging.getLogger(__name__).info
-    observe.configure(settings.log_format, settings.log_level)
 
     if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise UsageError("this system cannot share a port between processes: leave out --workers")
     with (
         _unwound_when_told_to_stop(),
+        observe.logging_to_stderr(settings.log_format, settings.log_level),
         observe.shared_folder() if workers > 1 else nullcontext(),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
         _bound(settings, workers) as listener,
@@ -127,9 +127,8 @@ def _serve_shared(settings: Settings) -> None:
     """Another process of `serve`."""
     from service import api, observe
 
-    observe.configure(settings.log_format, settings.log_level)
-
     with (
+        observe.logging_to_stderr(settings.log_format, settings.log_level),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
         api.bind(settings.host, settings.port, shared=True) as listener,
     ):

@@ -3,7 +3,7 @@
 `middleware` watches each request and tells the others. Nothing that a user asked for is written down, and no secret.
 """
 
-from service.observe.logs import configure
+from service.observe.logs import logging_to_stderr
 from service.observe.metrics import Metrics, forget, shared_folder
 from service.observe.middleware import Watched
 from service.observe.state import KEY_NAME, PROBLEM, state_of
@@ -16,8 +16,8 @@ __all__ = [
     "Metrics",
     "Tracing",
     "Watched",
-    "configure",
     "forget",
+    "logging_to_stderr",
     "notify",
     "shared_folder",
     "state_of",

@@ -10,7 +10,8 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -24,16 +25,23 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Of the request that is worked on in this context; copied into the threads that work on it."""
 
 
-def configure(form: LogFormat, level: LogLevel) -> None:
-    """Log to stderr from now on, and nowhere else."""
+@contextmanager
+def logging_to_stderr(form: LogFormat, level: LogLevel) -> Iterator[None]:
+    """Within, the log goes to stderr and nowhere else."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    for name in OURS:
-        logging.getLogger(name).setLevel(level.upper())
-    logging.captureWarnings(True)
+    loggers = {root: logging.WARNING} | {logging.getLogger(name): logging.getLevelName(level.upper()) for name in OURS}
+    handlers, levels = root.handlers, {each: each.level for each in loggers}
+    root.handlers = [handler]
+    for each, least in loggers.items():
+        each.setLevel(least)
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        for each, before in levels.items():
+            each.setLevel(before)
 
 
 def fields(**named: object) -> dict[str, Mapping[str, object]]:
