@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -208,6 +208,7 @@ def test_a_path_forges_no_line(client: TestClient, form: LogFormat, path: str) -
     assert len(written.text) < 900
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_whatever_is_logged_is_one_line(message: str, raised: str) -> None:
     for form in ("text", "json"):
