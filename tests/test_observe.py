@@ -194,7 +194,8 @@ def test_an_id_that_is_not_plain_is_not_taken(client: TestClient, given: str) ->
 
 @pytest.mark.model
 @pytest.mark.parametrize(
-    "path", ["/%0a2026-01-31T12:00:00.000Z%20ERROR%20forged", "/%1b[2J", "/%e2%80%ae/gpj.exe", "/%c2%85", "/" + "a" * 999]
+    "path",
+    ["/%0a2026-01-31T12:00:00.000Z%20ERROR%20forged", "/%1b[2J", "/%e2%80%ae/gpj.exe", "/%c2%85", "/" + "a" * 999],
 )
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_path_forges_no_line(client: TestClient, form: LogFormat, path: str) -> None:
