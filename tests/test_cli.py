@@ -766,7 +766,8 @@ def test_a_worker_that_ends_is_replaced(service: tuple[subprocess.Popen[str], st
             if condition():
                 return
             time.sleep(0.1)
-        raise AssertionError(workers())
+        process.kill()
+        raise AssertionError(workers(), process.communicate()[1])
 
     if not Path("/proc/self/stat").exists():
         pytest.skip("there is no /proc to see processes in")

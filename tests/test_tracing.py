@@ -1,4 +1,4 @@
-"""Requests and their stages as spans: sent to a collector that reads them, and to none unless the environment names it."""
+"""Requests and their stages as spans: sent to a collector that the environment names, and nowhere else."""
 
 from __future__ import annotations
 

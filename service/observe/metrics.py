@@ -41,6 +41,9 @@ def shared_folder() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="loccit-metrics-", ignore_cleanup_errors=True) as folder:
         os.environ[_FOLDER] = folder
         try:
+            # Now, and all of it: threads that come to import it at once may find half of it.
+            import prometheus_client.multiprocess  # noqa: F401
+
             yield
         finally:
             del os.environ[_FOLDER]
