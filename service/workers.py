@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 _CONTEXT = get_context("spawn")
 _PAUSE = 1.0
 """Seconds before a process that ended is replaced: one that cannot start must not take a CPU."""
-_GRACE = 10.0
-"""Seconds that a process has to end when it is told to."""
+_GRACE = 30.0
+"""Seconds that a process has to end when it is told to: more than it gives what it has begun."""
 
 
 class Workers:
@@ -56,12 +56,16 @@ class Workers:
         self._watcher.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
+        """Tell them to end, and go on; may be called from a signal's handler."""
         self._ending = True
         for process in self._processes:
             process.terminate()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
         for process in self._processes:
             process.join(_GRACE)
             if process.is_alive():
