@@ -121,7 +121,8 @@ class Settings(BaseSettings):
     @property
     def keys_file(self) -> Path:
         """Where the API keys are."""
-        return self.keys or self.index.with_name(f"{self.index.absolute().name}.keys")
+        index = self.index.absolute()
+        return self.keys or index.with_name(f"{index.name}.keys")
 
     @property
     def base_url(self) -> str:

@@ -39,7 +39,8 @@ class Bodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on once its body is there. A client that leaves before gets no reply."""
-        if scope["type"] != "http":
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        if "content-length" not in headers and "transfer-encoding" not in headers:  # there is none (RFC 9112, 6.3)
             await self._app(scope, receive, send)
             return
         body = bytearray()
