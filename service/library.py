@@ -37,6 +37,7 @@ from service.replies import (
     PassageReply,
     PassageView,
     ReferencesReply,
+    Removal,
     Scores,
     SearchReply,
     SectionView,
@@ -355,6 +356,15 @@ class Library:
                 raise NotFoundError(f"{passage_id} is a passage of another paper than {paper_id}: name that one")
             cited = (each for stored in passages for each in cite(stored, entries).references)
             return ReferencesReply(paper_id, marker, resolve(marker, cited, tuple(entries.values())))
+
+    def remove(self, paper_ids: Sequence[str]) -> Removal:
+        """Take papers out of the index, all of them or none. Raises NotFoundError, IndexBusyError.
+
+        The library sees it from its next call on, and so do other processes.
+        """
+        from service.removal import remove
+
+        return remove(self._reader.folder, [id_of(each) for each in paper_ids])
 
     def info(self) -> Info:
         """What the index is and holds."""

@@ -335,3 +335,13 @@ class Info:
     dense_lists_searched: int
     dense_recall: float
     """Share of the 10 nearest vectors that a search finds, measured when they were sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What was taken out of the index."""
+
+    removed: tuple[str, ...]
+    """The ids of the papers."""
+    generation: int
+    """The index's, without them."""

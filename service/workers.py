@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
-from threading import Lock, Thread
+from threading import RLock, Thread
 from types import TracebackType
 from typing import Self
 
@@ -27,8 +27,8 @@ a CPU."""
 _MAX_PAUSE_S = 60.0
 _YOUNG_S = 60.0
 """A process that went on for longer had started well."""
-_GRACE_S = 10.0
-"""That a process has to end when it is told to."""
+_GRACE_S = 30.0
+"""That a process has to end when it is told to: more than it gives what it has begun."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Workers:
         """`work` must be picklable. `ended` is told of a process that came to an end unasked."""
         self._work = work
         self._ended = ended
-        self._turn = Lock()
+        self._turn = RLock()  # a signal may come to the thread that has it
         self._ending = False
         self._places = [_Place(self._started(), time.monotonic()) for _ in range(n)]
         self._watcher = Thread(target=self._watch, daemon=True)
@@ -63,11 +63,13 @@ class Workers:
         while self._places:
             dues = [place.due_at for place in self._places if place.due_at is not None]
             timeout_s = max(0.0, min(dues) - time.monotonic()) if dues else None
-            connection.wait([each.process.sentinel for each in self._places if each.due_at is None], timeout_s)
+            ended = connection.wait([each.process.sentinel for each in self._places if each.due_at is None], timeout_s)
             with self._turn:
                 if self._ending:
                     return
                 for place in self._places:
+                    if place.process.sentinel in ended:
+                        place.process.join()  # its files are closed, and it may not be quite gone
                     self._look_after(place)
 
     def _look_after(self, place: _Place) -> None:
@@ -92,15 +94,18 @@ class Workers:
         self._watcher.start()
         return self
 
+    def stop(self) -> None:
+        """Tell them to end, and go on; may be called from a signal's handler."""
+        with self._turn:
+            self._ending = True
+        for place in self._places:
+            place.process.terminate()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._turn:
-            self._ending = True
-        processes = [place.process for place in self._places]
-        for process in processes:
-            process.terminate()
-        for process in processes:
+        self.stop()
+        for process in [place.process for place in self._places]:
             process.join(_GRACE_S)
             if process.is_alive():
                 process.kill()

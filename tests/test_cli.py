@@ -85,7 +85,7 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert " ".join(COMMANDS) == "index fetch ask search show verify papers remove info eval serve tools mcp"
+    assert " ".join(COMMANDS) == "index fetch ask search show verify papers remove info eval serve tools mcp keys"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -630,6 +630,11 @@ EXIT_CODES = {
     "SourceError": 1,
     "ModelError": 1,
     "GenerationError": 1,
+    "AccessError": 1,
+    "KeyNeededError": 1,
+    "MisdirectedError": 1,
+    "OverloadError": 1,
+    "RateError": 1,
     "IndexStateError": 3,
     "IndexMissingError": 3,
     "IndexMismatchError": 3,
@@ -799,7 +804,7 @@ def _bytes(folder: Path) -> bytes:
 
 
 def test_a_host_that_is_not_ours(loccit: Loccit, built: Path) -> None:
-    run = loccit("serve", "--index", built, "--host", "no.such.host.invalid")
+    run = loccit("serve", "--index", built, "--host", "no.such.host.invalid", "--allow-anonymous")
     assert run.code == 1
     assert run.err.startswith("loccit: cannot listen on no.such.host.invalid port 8000: ")
 

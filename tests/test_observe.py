@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from service.access import KeyFile, Policy
 from service.api import create_app
 from service.config import LogFormat, LogLevel
 from service.library import Library
-from service.observe import KEY_NAME, logging_to_stderr, notify, state_of
+from service.observe import logging_to_stderr, notify
 from service.observe.logs import fields
 from service.query import Query
 from service.stages import Stage, listen, stage
@@ -120,24 +121,18 @@ def test_what_is_asked_and_who_asks_stays_out_of_the_log(client: TestClient, for
 
 
 @pytest.mark.model
-def test_the_key_is_known_by_its_name(app: FastAPI) -> None:
-    @app.get("/who")
-    async def who() -> None: ...
-
-    class Keys:
-        def __init__(self, app: Any) -> None:
-            self.app = app
-
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            state_of(scope)[KEY_NAME] = "reader-1"
-            await self.app(scope, receive, send)
-
-    app.add_middleware(Keys)
-    with TestClient(app) as client, logged() as written:
-        client.get("/who")
-    (line,) = written.records
-    assert line["key"] == "reader-1"
-    assert line["message"].endswith(" key=reader-1")
+def test_the_key_is_known_by_its_name(library: Library, tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path / "keys")
+    secret = keys.add("reader-1", "read")
+    with TestClient(create_app(library, policy=Policy(keys=keys))) as client, logged(level="debug") as written:
+        assert search(client, authorization=f"Bearer {secret}").status_code == 200
+        search(client, authorization="Bearer sekrit")
+    known, unknown = written.records
+    assert (known["key"], known["status"]) == ("reader-1", 200)
+    assert known["message"].endswith(" key=reader-1")
+    assert "key" not in unknown
+    assert secret not in written.text
+    assert "sekrit" not in written.text
 
 
 @pytest.mark.model
@@ -324,7 +319,7 @@ def test_without_a_supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 @pytest.mark.model
 def test_it_is_not_ready_once_it_is_to_stop(app: FastAPI, client: TestClient) -> None:
-    app.state.is_draining = True
+    app.state.is_stopping = lambda: True
     reply = client.get("/readyz")
-    assert (reply.status_code, reply.json()["detail"]) == (503, "the service is about to stop: ask another one")
+    assert (reply.status_code, reply.json()["detail"]) == (503, "the service is stopping: ask another one")
     assert client.get("/healthz").json() == {"status": "alive"}

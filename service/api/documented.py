@@ -1,5 +1,4 @@
-"""The app itself: watched, and with what its OpenAPI document says beside FastAPI's part: problems, and an example of
-each operation's reply, a real one.
+"""What the OpenAPI document says beside FastAPI's part: problems, and an example of each operation's reply, a real one.
 
 `make golden` writes the examples anew.
 """
@@ -7,24 +6,31 @@ each operation's reply, a real one.
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
-from service.api.problems import components
-from service.observe import Watched
+from service.api.problems import PROBLEM_CONTENT, components
 
+SECURITY_SCHEMES: dict[str, dict[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `loccit keys add NAME`."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+}
+ADMIN_OPERATIONS = frozenset({"remove_paper"})
+"""They ask for a key of the scope admin, wherever the service listens."""
+_REFUSALS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
 
 
 class DocumentedApp(FastAPI):
-    """An app whose document has the examples, and the schemas of problems. Its requests are watched."""
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """All of the app, and around it who watches: also what answers to bugs stands within."""
-        return Watched(super().build_middleware_stack(), self.routes, self.state.metrics, self.state.tracing)
+    """An app whose document has the examples, and the schemas of problems."""
 
     def openapi(self) -> dict[str, Any]:
         """The document. The examples are put in at the end: FastAPI leaves out what is null."""
@@ -34,5 +40,24 @@ class DocumentedApp(FastAPI):
             for operation in methods.values():
                 content = operation["responses"]["200"]["content"]
                 content["application/json"]["example"] = examples.get(operation["operationId"])
+                _describe_access(operation)
         document["components"]["schemas"] |= components()
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
         return document
+
+
+def _describe_access(operation: dict[str, Any]) -> None:
+    """Which keys it asks for, and how it is refused before it is begun."""
+    if "state" in operation["tags"]:
+        operation["security"] = []
+        return
+    is_admin = operation["operationId"] in ADMIN_OPERATIONS
+    operation["security"] = [{name: []} for name in SECURITY_SCHEMES] + ([] if is_admin else [{}])
+    refusals = [*_REFUSALS, *([HTTPStatus.FORBIDDEN] if is_admin else [])]
+    refusals += [HTTPStatus.REQUEST_TIMEOUT] if "requestBody" in operation else []
+    described = operation["responses"]
+    is_openai = "default" in described
+    for status in refusals:
+        content = described["default"]["content"] if is_openai else PROBLEM_CONTENT
+        described.setdefault(str(int(status)), {"description": status.phrase, "content": content})
+    operation["responses"] = dict(sorted(described.items()))

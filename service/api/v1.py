@@ -20,8 +20,9 @@ from fastapi import Query as Parameter
 from fastapi.sse import format_sse_event
 from pydantic import TypeAdapter
 
-from indexer.errors import LoccitError
+from indexer.errors import LoccitError, OverloadError
 from indexer.papers import PaperOrder
+from service.access.guard import check_admin
 from service.api import sse
 from service.api.problems import problem_of, responses
 from service.api.requests import (
@@ -42,6 +43,7 @@ from service.replies import (
     PaperList,
     PaperReply,
     PassageReply,
+    Removal,
     SearchReply,
     SourceText,
     Statement,
@@ -66,6 +68,10 @@ async def _library(request: Request) -> Library:  # a plain function would take 
     library = request.app.state.library
     assert isinstance(library, Library)
     return library
+
+
+async def _admin(request: Request) -> None:
+    check_admin(request)
 
 
 _Library = Annotated[Library, Depends(_library)]
@@ -204,6 +210,7 @@ async def ask(
     event = await sse.step(events)  # the search; what is wrong with the request shows here
     writers: CapacityLimiter = http.app.state.writers
     if event is not None and wanted.media_type == sse.MEDIA_TYPE:
+        await sse.admit(events, http, writers)
         return sse.EventStream(
             event,
             events,
@@ -287,6 +294,24 @@ def show_passage(
     return library.passage(passage_id, context=context)
 
 
+@papers.delete(
+    "/papers/{paper_id:path}",
+    tags=["papers"],
+    dependencies=[Depends(_admin)],
+    responses=_MISSING,
+)
+@_serialised
+def remove_paper(
+    library: _Library,
+    paper_id: Annotated[str, PathParameter(description="As replies give it, or a DOI.", examples=[EXAMPLE_PAPER_ID])],
+) -> Removal:
+    """Take a paper out of the index; its file stays. Asks for a key of the scope admin.
+
+    `loccit index` would put it in again while its file is there.
+    """
+    return library.remove([paper_id])
+
+
 @state.get("/healthz")
 async def health() -> Health:
     """Whether the process answers."""
@@ -304,8 +329,8 @@ async def readiness(library: _Library, request: Request) -> Health | Response:
     It says no, too, once the service has been told to stop.
     """
     try:
-        if request.app.state.is_draining:
-            raise LoccitError("the service is about to stop: ask another one")
+        if request.app.state.is_stopping():
+            raise OverloadError("the service is stopping: ask another one")
         await to_thread.run_sync(library.probe, limiter=request.app.state.watchers)
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)

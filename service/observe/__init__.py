@@ -6,12 +6,11 @@
 from service.observe.logs import logging_to_stderr
 from service.observe.metrics import Metrics, forget, shared_folder
 from service.observe.middleware import Watched
-from service.observe.state import KEY_NAME, PROBLEM, state_of
+from service.observe.state import PROBLEM, state_of
 from service.observe.supervisor import notify
 from service.observe.tracing import Tracing
 
 __all__ = [
-    "KEY_NAME",
     "PROBLEM",
     "Metrics",
     "Tracing",

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.observe.logs import fields, request_id
 from service.observe.metrics import Metrics
-from service.observe.state import KEY_NAME, PROBLEM, state_of
+from service.observe.state import PROBLEM, key_name, state_of
 from service.observe.tracing import Tracing
 from service.stages import Stage, listen
 
@@ -153,10 +153,10 @@ class _Request:
         if self._scope["path"] in _QUIET and status < HTTPStatus.BAD_REQUEST:
             level = logging.DEBUG
         if _log.isEnabledFor(level):
-            self._write(level, route, method, int(status), took_s, problem, state.get(KEY_NAME))
+            self._write(level, route, method, int(status), took_s, problem, key_name(self._scope))
 
     def _write(
-        self, level: int, route: str, method: str, status: int, took_s: float, problem: str | None, key: str | None
+        self, level: int, route: str, method: str, status: int, took_s: float, problem: str | None, key: str
     ) -> None:
         path = self._scope["path"][:_MAX_PATH_CHARACTERS]
         client = self._scope.get("client")
