@@ -7,12 +7,13 @@ each.
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
-from service.api.problems import components
+from service.api.problems import PROBLEM_CONTENT, components
 
 _PASSAGE = "$response.body#/hits/0/passage_id"
 _PAPER = "$response.body#/hits/0/citation/paper_id"
@@ -43,6 +44,18 @@ _LINKS: dict[str, dict[str, dict[str, object]]] = {
 }
 """Where a reply leads: what of it another operation takes."""
 
+SECURITY_SCHEMES: dict[str, dict[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `loccit keys add NAME`."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+}
+ADMIN_OPERATIONS = frozenset({"remove_paper"})
+"""They ask for a key of the scope admin, wherever the service listens."""
+_REFUSALS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
 
 
@@ -59,5 +72,24 @@ class DocumentedApp(FastAPI):
                 if links := _LINKS.get(operation["operationId"]):
                     done["links"] = links
                 done["content"]["application/json"]["example"] = examples.get(operation["operationId"])
+                _describe_access(operation)
         document["components"]["schemas"] |= components()
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
         return document
+
+
+def _describe_access(operation: dict[str, Any]) -> None:
+    """Which keys it asks for, and how it is refused before it is begun."""
+    if "state" in operation["tags"]:
+        operation["security"] = []
+        return
+    is_admin = operation["operationId"] in ADMIN_OPERATIONS
+    operation["security"] = [{name: []} for name in SECURITY_SCHEMES] + ([] if is_admin else [{}])
+    refusals = [*_REFUSALS, *([HTTPStatus.FORBIDDEN] if is_admin else [])]
+    refusals += [HTTPStatus.REQUEST_TIMEOUT] if "requestBody" in operation else []
+    described = operation["responses"]
+    is_openai = "default" in described
+    for status in refusals:
+        content = described["default"]["content"] if is_openai else PROBLEM_CONTENT
+        described.setdefault(str(int(status)), {"description": status.phrase, "content": content})
+    operation["responses"] = dict(sorted(described.items()))

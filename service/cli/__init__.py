@@ -15,6 +15,7 @@ import typer
 
 from indexer.errors import LoccitError
 from service import terminal
+from service.cli import keys
 from service.cli.asking import ask, search, show, verify
 from service.cli.exporting import tools
 from service.cli.fetching import fetch_command
@@ -91,5 +92,6 @@ app.command()(backup)
 app.command()(restore)
 app.command("eval")(eval_command)
 app.command()(serve)
+app.add_typer(keys.app, name="keys")
 app.command()(tools)
 app.command()(mcp)
