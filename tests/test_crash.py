@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,61 @@ def test_a_fault_at_some_calls_of_every_operation(tmp_path: Path) -> None:
     assert all(sweep["runs"] == dict.fromkeys(FAULTS, 1) for sweep in sweeps)
     for kind in ("create", "write", "fsync", "rename"):
         assert all(sweep["points"].get(kind) for sweep in sweeps if sweep["operation"] != "export"), kind
+
+
+POWER = """
+import os, sys
+from pathlib import Path
+from tests.torture.crash.shim import Shim
+root = Path(sys.argv[1])
+below = root / "below"
+below.mkdir()
+(below / "lasting").write_bytes(b"one")
+Shim.loaded().arm("lose", int(sys.argv[2]), below=below, grave=root, seed=0)
+
+def write(name, text, lasts):
+    with open(below / name, "wb", buffering=0) as file:
+        file.write(text)
+        if lasts:
+            os.fsync(file.fileno())
+
+def sync():
+    folder = os.open(below, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+write("lasting", b"two", lasts=True)
+write("lasting", b"three", lasts=False)
+write("named", b"x", lasts=True)
+sync()
+write("unnamed", b"y", lasts=True)
+write("moved", b"z", lasts=True)
+os.rename(below / "moved", below / "named")
+os.unlink(below / "lasting")
+os.mkdir(below / "folder")
+if sys.argv[3] == "sync":
+    sync()
+write("end", b"", lasts=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sync", "at", "stands"),
+    [
+        ("", 19, {"lasting": b"two", "named": b"x"}),
+        ("sync", 20, {"named": b"z", "unnamed": b"y", "folder": None}),
+    ],
+)
+def test_a_power_cut_loses_what_no_fsync_made_last(
+    tmp_path: Path, sync: str, at: int, stands: dict[str, bytes | None]
+) -> None:
+    """The shim itself: of writes what was not fsynced, of names what their folder's fsync did not come after."""
+    require_compiler()
+    env = {**environment(compiled(tmp_path)), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", POWER, str(tmp_path), str(at), sync], env=env, check=False)
+    assert done.returncode == -signal.SIGKILL
+    below = tmp_path / "below"
+    assert {path.name: path.read_bytes() if path.is_file() else None for path in below.iterdir()} == stands
 
 
 def test_some_kills_at_random_moments(tmp_path: Path) -> None:
