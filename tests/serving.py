@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +20,7 @@ from service.library import Library
 
 @contextmanager
 def served(library: Library, policy: Policy | None = None) -> Iterator[tuple[str, int, uvicorn.Server]]:
-    """Its host, its port, and the server."""
+    """Its host, its port, and the server, whose `config.app.state` is the app's."""
     listener = bind("127.0.0.1", 0)
     server = server_of(create_app(library, policy=policy or Policy()))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -32,6 +33,14 @@ def served(library: Library, policy: Policy | None = None) -> Iterator[tuple[str
         thread.join(30)
         listener.close()
     assert not thread.is_alive()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for it, for ten seconds at the most."""
+    ends = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < ends, "it did not come to that"
+        time.sleep(0.01)
 
 
 def ask(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +21,7 @@ import pytest
 from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from indexer.build import build
@@ -30,10 +31,10 @@ from indexer.errors import LoccitError, OverloadError
 from service.access import Policy
 from service.access import turns as turns_module
 from service.access.turns import Turns, end_turn
-from service.api import TURNS_A_CPU
+from service.api import TURNS_A_CPU, create_app
 from service.library import Library
 from service.replies import Waiting
-from tests.serving import ask, json_of, served
+from tests.serving import ask, json_of, served, until
 
 ROOT = Path(__file__).parents[1]
 QUESTION = "why do limpets lose their grip in warm water?"
@@ -173,7 +174,7 @@ def test_probes_and_metrics_are_answered_however_busy_it_is() -> None:
 def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Searches take until this is set."""
     go = threading.Event()
-    search, stream = Library.search, Library.ask_stream
+    search = Library.search
 
     def waiting(*arguments: Any, **options: Any) -> Any:
         assert go.wait(30)
@@ -182,19 +183,17 @@ def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(Library, "search", waiting)
     yield go
     go.set()
-    assert stream is Library.ask_stream
 
 
 @pytest.mark.model
 def test_overload_is_said_in_each_clients_form(library: Library, blocked: threading.Event) -> None:
     mcp = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     chat = {"model": "loccit", "messages": [{"role": "user", "content": QUESTION}]}
-    with served(library, Policy(max_waiting=1)) as (host, port, _), ThreadPoolExecutor(N_TURNS + 1) as pool:
+    with served(library, Policy(max_waiting=1)) as (host, port, server), ThreadPoolExecutor(N_TURNS + 1) as pool:
         address = host, port
         searches = [pool.submit(ask, address, "POST", "/v1/search", {"query": QUESTION}) for _ in range(N_TURNS + 1)]
-        until = time.monotonic() + 10
-        while ask(address, "GET", "/v1/papers")[0] != 503 and time.monotonic() < until:
-            time.sleep(0.02)
+        turns = server.config.app.state.turns
+        until(lambda: turns.statistics().tasks_waiting == 1)
         page = ask(address, "GET", "/papers", headers={"accept": "text/html"})
         said = {
             "problem": ask(address, "POST", "/v1/ask", {"question": QUESTION}),
@@ -245,13 +244,11 @@ def test_so_many_answers_are_written_at_once(library: Library, monkeypatch: pyte
     monkeypatch.setattr("service.api.app.MAX_WRITERS", 2)
     accept = {"accept": "text/event-stream"}
     chat = {"model": "loccit", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
-    with served(library) as (host, port, _), ThreadPoolExecutor(2) as pool:
+    with served(library) as (host, port, server), ThreadPoolExecutor(2) as pool:
         body = {"question": QUESTION}
         writing = [pool.submit(ask, (host, port), "POST", "/v1/ask", body, accept) for _ in range(2)]
-        until = time.monotonic() + 10
-        while (refused := ask((host, port), "GET", "/?q=grip&generate=auto"))[0] != 503 and time.monotonic() < until:
-            time.sleep(0.02)
-        assert refused[0] == 503
+        until(lambda: server.config.app.state.writers.borrowed_tokens == 2)
+        assert ask((host, port), "GET", "/?q=grip&generate=auto")[0] == 503
         assert ask((host, port), "POST", "/v1/ask", body, accept)[0] == 503
         assert ask((host, port), "POST", "/v1/chat/completions", chat)[0] == 503
         assert ask((host, port), "GET", "/v1/papers")[0] == 200
@@ -261,8 +258,6 @@ def test_so_many_answers_are_written_at_once(library: Library, monkeypatch: pyte
 
 @pytest.mark.model
 def test_a_slow_sender_keeps_no_one_from_their_turn(library: Library) -> None:
-    import socket
-
     with served(library, Policy(max_waiting=0)) as (host, port, _):
         slow = [socket.create_connection((host, port), timeout=10) for _ in range(3 * N_TURNS)]
         for each in slow:
@@ -369,14 +364,10 @@ def test_what_is_in_flight_is_answered_before_it_stops(
 
 @pytest.mark.model
 def test_readiness_says_when_it_stops(library: Library) -> None:
-    from starlette.testclient import TestClient
-
-    from service.api import create_app
-
     app = create_app(library)
     with TestClient(app) as client:
         assert client.get("/readyz").status_code == 200
         app.state.is_stopping = lambda: True
         reply = client.get("/readyz")
         assert (reply.status_code, reply.json()["type"]) == (503, "urn:loccit:problem:overloaded")
-        assert client.get("/healthz").json() == json.loads('{"status": "alive"}')
+        assert client.get("/healthz").json() == {"status": "alive"}

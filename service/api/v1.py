@@ -322,12 +322,12 @@ async def health() -> Health:
     response_model=Health,
     responses=responses(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-def readiness(library: _Library, request: Request) -> Health | Response:
-    """Whether a search would be answered: the index opens, and its model is loaded."""
+async def readiness(library: _Library, request: Request) -> Health | Response:
+    """Whether a search would be answered: the index opens, its model is loaded, and the service is not stopping."""
     if request.app.state.is_stopping():
         return problem_of(OverloadError("the service is stopping: ask another one"), request)
     try:
-        library.warm()
+        await to_thread.run_sync(library.warm, limiter=request.app.state.probes)  # searches leave it a thread
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
     return Health("ready")
