@@ -28,6 +28,8 @@ from indexer.errors import ConfigError
 from indexer.fetch.places import EUROPEPMC_URL, PMC_URL, TOMESPHERE_URL
 from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 DEFAULT_PORT = 8000
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 FILE = "loccit.toml"
@@ -98,6 +100,10 @@ class Settings(BaseSettings):
     """Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
     cors_origins: Names = ()
     """Sites whose pages may read replies in a browser, `https://notes.example.org`; `*` for any."""
+    log_format: LogFormat = "text"
+    """How `serve` writes its log: a line for people, or a JSON object a line."""
+    log_level: LogLevel = "info"
+    """What is in it at the least: `info` has a line for every request, `warning` only what goes wrong."""
     llm_url: str = ""
     """The OpenAI-compatible endpoint whose model writes answers, `http://127.0.0.1:11434/v1`; empty for none."""
     llm_model: str = ""

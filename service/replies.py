@@ -295,6 +295,22 @@ class ReferencesReply:
 
 
 @dataclass(frozen=True, slots=True)
+class VitalSigns:
+    """What an open index has at the moment, to be watched."""
+
+    generation: int
+    n_papers: int
+    n_passages: int
+    n_failed_sources: int
+    """Files that gave no paper when they were last looked at."""
+    n_bytes: int
+    """Of its files."""
+    written_at: float
+    """When it was last written to: seconds since 1970, by the file system's clock."""
+    is_model_loaded: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """What an index is and holds."""
 

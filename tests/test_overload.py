@@ -33,6 +33,7 @@ from service.access import turns as turns_module
 from service.access.turns import Turns, end_turn
 from service.api import TURNS_A_CPU, create_app
 from service.library import Library
+from service.query import Query
 from service.replies import Waiting
 from tests.serving import ask, json_of, served, until
 
@@ -172,13 +173,13 @@ def test_probes_and_metrics_are_answered_however_busy_it_is() -> None:
 
 @pytest.fixture
 def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Searches take until this is set."""
+    """Searches for the question take until this is set."""
     go = threading.Event()
     search = Library.search
 
-    def waiting(*arguments: Any, **options: Any) -> Any:
-        assert go.wait(30)
-        return search(*arguments, **options)
+    def waiting(library: Library, query: Query, **options: Any) -> Any:
+        assert query.text != QUESTION or go.wait(30)
+        return search(library, query, **options)
 
     monkeypatch.setattr(Library, "search", waiting)
     yield go
@@ -307,6 +308,7 @@ def test_a_new_generation_is_taken_up_without_a_failed_request(
 SLOW = """\
 import sys, time
 from service.library import Library
+from service.query import Query
 
 search = Library.search
 def slow(*arguments, **options):

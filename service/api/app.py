@@ -25,6 +25,7 @@ from service.api.documented import DocumentedApp
 from service.api.problems import install, refusal
 from service.config import DEFAULT_BASE_URL, version
 from service.library import Library
+from service.observe import Metrics, Tracing, Watched
 from service.web import pages, signin
 
 MAX_BODY_BYTES = 4_000_000
@@ -43,11 +44,12 @@ _log = logging.getLogger(__name__)
 
 
 class _App(DocumentedApp):
-    """An app whose every reply has the headers that keep it safe, those to bugs too."""
+    """An app whose every reply has the headers that keep it safe, those to bugs too, and whose requests are watched."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Starlette's own, and around all of it the headers."""
-        return SecurityHeaders(super().build_middleware_stack(), is_https=self.state.base_url.startswith("https:"))
+        """Starlette's own, around all of it the headers, and around these who watches."""
+        safe = SecurityHeaders(super().build_middleware_stack(), is_https=self.state.base_url.startswith("https:"))
+        return Watched(safe, self.routes, self.state.metrics, self.state.tracing)
 
 
 def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Policy = _NO_ONE_IS_ASKED) -> FastAPI:
@@ -58,6 +60,7 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Polic
     """
 
     mcp = mcp_server.Endpoint(library, base_url, policy.hosts - {ANY}, policy.origins)
+    tracing = Tracing.from_environment()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +72,8 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Polic
             _log.warning("not ready: %s", error)  # /readyz says so until it is mended
         async with mcp.running():
             yield
+        if tracing is not None:
+            await to_thread.run_sync(tracing.close)
 
     app = _App(
         title="loccit",
@@ -85,8 +90,10 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Polic
     app.state.is_stopping = lambda: False
     app.state.base_url = base_url
     app.state.writers = CapacityLimiter(MAX_WRITERS)
-    app.state.probes = CapacityLimiter(1)
     app.state.turns = CapacityLimiter(TURNS_A_CPU * available_cpus())
+    app.state.metrics = Metrics()
+    app.state.tracing = tracing
+    app.state.watchers = CapacityLimiter(1)
     app.include_router(v1.papers)
     app.include_router(v1.state)
     app.include_router(completions.router)

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from indexer.errors import LoccitError
 from service.config import local_url
+from service.observe import notify
 
 HEAD_S = 10.0
 """For a request's line and headers, from when a connection is open or the request begins."""
@@ -78,7 +79,7 @@ def server_of(
         app,
         http=PatientProtocol,
         ws="none",
-        log_level="warning",
+        log_config=None,  # its log is everyone's, and a line for each request is ours
         access_log=False,
         server_header=False,
         proxy_headers=bool(proxies),
@@ -117,6 +118,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop, and let it be known."""
         super().handle_exit(sig, frame)
+        notify("STOPPING=1")
         self._on_stop()
 
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from indexer.errors import KeyNeededError, LoccitError, OverloadError, UsageError, bug_message
 from service import mcp_server
+from service.observe import PROBLEM, state_of
 from service.web import pages
 
 MEDIA_TYPE = "application/problem+json"
@@ -157,6 +158,8 @@ def _problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem of our own with its slug, or one that says no more than its HTTP status."""
+    if slug:
+        state_of(request.scope)[PROBLEM] = slug
     if request.url.path.startswith(_OPENAI_PATHS):
         param = errors[0].field.removeprefix("body.") if errors else None
         return openai_problem(status, detail, param=param, code=slug.replace("-", "_") or None, headers=headers)

@@ -36,6 +36,7 @@ from service.api.requests import (
 )
 from service.formats import MEDIA_TYPES, Content, render, search_results
 from service.library import MAX_CONTEXT, Library
+from service.observe.metrics import MEDIA_TYPE
 from service.query import MAX_K, Query
 from service.replies import (
     Answer,
@@ -63,7 +64,7 @@ class Health:
     status: Literal["alive", "ready"]
 
 
-async def _library(request: Request) -> Library:
+async def _library(request: Request) -> Library:  # a plain function would take a turn of a search
     library = request.app.state.library
     assert isinstance(library, Library)
     return library
@@ -323,11 +324,23 @@ async def health() -> Health:
     responses=responses(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def readiness(library: _Library, request: Request) -> Health | Response:
-    """Whether a search would be answered: the index opens, its model is loaded, and the service is not stopping."""
-    if request.app.state.is_stopping():
-        return problem_of(OverloadError("the service is stopping: ask another one"), request)
+    """Whether a search is answered: one is made, so that the index opens, its model is loaded, and both are read.
+
+    It says no, too, once the service has been told to stop.
+    """
     try:
-        await to_thread.run_sync(library.warm, limiter=request.app.state.probes)  # searches leave it a thread
+        if request.app.state.is_stopping():
+            raise OverloadError("the service is stopping: ask another one")
+        await to_thread.run_sync(library.probe, limiter=request.app.state.watchers)
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
     return Health("ready")
+
+
+@state.get("/metrics", include_in_schema=False)
+async def metrics(library: _Library, request: Request) -> Response:
+    """The figures of the service, for Prometheus."""
+    text = await to_thread.run_sync(
+        request.app.state.metrics.text, library.vital_signs, limiter=request.app.state.watchers
+    )
+    return Response(text, media_type=MEDIA_TYPE)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +20,8 @@ from service.cli.options import Index, Keys, LlmModel, LlmUrl, Rerank
 if TYPE_CHECKING:
     from service.access import Policy
     from service.config import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -33,6 +38,15 @@ def serve(
     allow_anonymous: Annotated[
         bool, typer.Option("--allow-anonymous", help="Let everyone read who reaches it, from other machines too.")
     ] = False,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="text|json", help="How the log on stderr is written (default: text).")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="debug|info|warning|error", help="The least that is logged (default: info, each request)."
+        ),
+    ] = None,
 ) -> None:
     """Serve the index over HTTP until stopped with Ctrl-C. Other machines need a key: see `loccit keys`."""
     settings = settings_of(
@@ -44,18 +58,23 @@ def serve(
         llm_model=llm_model,
         keys=keys,
         allow_anonymous=allow_anonymous or None,
+        log_format=log_format,
+        log_level=log_level,
     )
     keep_numpy_to_one_thread()
-    from service import api
+    from service import api, observe
     from service.access import policy_of
     from service.workers import Workers
 
     policy = policy_of(settings)
+    note = terminal.note if settings.log_format == "text" else _log.info
 
     if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise UsageError("this system cannot share a port between processes: leave out --workers")
     with (
         api.ended_in_order(),
+        observe.logging_to_stderr(settings.log_format, settings.log_level),
+        observe.shared_folder() if workers > 1 else nullcontext(),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
         _bound(settings, workers) as listener,
     ):
@@ -65,10 +84,11 @@ def serve(
         shared = settings.model_copy(
             update={"port": listener.getsockname()[1], "public_base_url": settings.public_base_url or address}
         )
-        with Workers(workers - 1, partial(_serve_shared, shared, policy)) as others:
-            terminal.note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
-            _note_access(settings, policy)
+        with Workers(workers - 1, partial(_serve_shared, shared, policy), observe.forget) as others:
+            note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
+            _note_access(settings, policy, note)
             app = api.create_app(library, shared.base_url, policy)
+            observe.notify("READY=1")
             api.serve(app, listener, proxies=settings.trusted_proxies, on_stop=others.stop)
 
 
@@ -85,15 +105,15 @@ def mcp(index: Index = None, rerank: Rerank = None) -> None:
     serve_stdio(partial(opened, settings, settings.rerank), settings.base_url)
 
 
-def _note_access(settings: Settings, policy: Policy) -> None:
+def _note_access(settings: Settings, policy: Policy, note: Callable[[str], None]) -> None:
     """Say what a user might not expect of who may ask."""
     from service.access import is_loopback
 
     is_local = is_loopback(settings.host)
     if policy.asks_no_one() and (settings.public_base_url or not is_local):
-        terminal.note("no one is asked who they are: whoever reaches it may read")
+        note("no one is asked who they are: whoever reaches it may read")
     if not settings.public_base_url and not is_local:
-        terminal.note(
+        note(
             "other machines reach it too; set LOCCIT_PUBLIC_BASE_URL to the address that they use: links begin with "
             "it, and its name is answered to"
         )
@@ -112,10 +132,11 @@ def _bound(settings: Settings, workers: int) -> socket.socket:
 
 def _serve_shared(settings: Settings, policy: Policy) -> None:
     """Another process of `serve`."""
-    from service import api
+    from service import api, observe
 
     with (
         api.ended_in_order(),
+        observe.logging_to_stderr(settings.log_format, settings.log_level),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
         api.bind(settings.host, settings.port, shared=True) as listener,
     ):
