@@ -90,6 +90,7 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Polic
     app.state.is_stopping = lambda: False
     app.state.base_url = base_url
     app.state.writers = CapacityLimiter(MAX_WRITERS)
+    app.state.turns = CapacityLimiter(TURNS_A_CPU * available_cpus())
     app.state.metrics = Metrics()
     app.state.tracing = tracing
     app.state.watchers = CapacityLimiter(1)
@@ -106,8 +107,7 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Polic
 
 def _protect(app: FastAPI, policy: Policy) -> None:
     """Put in what stands before the routes; the last one added is the first that sees a request."""
-    turns = CapacityLimiter(TURNS_A_CPU * available_cpus())
-    app.add_middleware(Turns, turns=turns, policy=policy, refuse=refusal)
+    app.add_middleware(Turns, turns=app.state.turns, policy=policy, refuse=refusal)
     app.add_middleware(Bodies, max_bytes=MAX_BODY_BYTES, refuse=refusal)
     app.add_middleware(Guard, policy=policy, refuse=refusal)
     if policy.origins:
