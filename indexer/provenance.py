@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
 from typing import get_args
 
+from indexer.durable import make_folder, write_whole
 from indexer.errors import SourceError
 from indexer.papers import Notice
 
 _SUFFIX = ".fetched.json"
-_TEXTS = ("url", "fetched", "sha256", "licence", "etag", "last_modified")
+_TEXTS = ("url", "fetched", "sha256", "licence", "etag", "last_modified", "replaces")
 _MAX_BYTES = 100_000
 """A sidecar has some 500 bytes."""
 _NOTICES: dict[str, Notice] = {notice: notice for notice in get_args(Notice)}
@@ -42,6 +40,9 @@ class Provenance:
     """What to ask with whether there is something newer; empty where the place gave none."""
     last_modified: str
     """Likewise, an HTTP date."""
+    replaces: str = ""
+    """SHA-256 of the text that was fetched before. It stands there still if the fetch was ended before its place was
+    taken; empty where nothing was."""
 
 
 def provenance_path(path: Path) -> Path:
@@ -88,32 +89,22 @@ def digest_of_provenance(path: Path) -> str:
 def keep_provenance(path: Path, provenance: Provenance) -> None:
     """Write the file's provenance beside it, whole or not at all. Raises SourceError when that cannot be."""
     text = json.dumps(asdict(provenance), ensure_ascii=False, indent=2) + "\n"
-    write_whole(provenance_path(path), text.encode())
+    write_source(provenance_path(path), text.encode())
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` in the place of what is at `path`: a reader sees the old or the new, never a part of it.
-
-    Raises SourceError when the folder does not take it; then nothing has changed.
-    """
-    part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+def write_source(path: Path, data: bytes) -> None:
+    """Put `data` in the place of what is at `path`, whole or not at all, to last. Raises SourceError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        make_folder(path.parent)
+        write_whole(path, data)
     except OSError as error:
         raise SourceError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _read(value: object) -> Provenance:
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
+    value = {"replaces": "", **value}
     names = {field.name for field in fields(Provenance)}
     if missing := sorted(names - value.keys()):
         raise ValueError(f"it has no {', '.join(missing)}")

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from service.terminal.answers import passage_text
 from service.terminal.lines import console_of
 from tests.conftest import Run
 from tests.corpus import KETTLES, LIMPETS
+from tests.databases import opened
 
 pytestmark = pytest.mark.model
 
@@ -443,14 +443,13 @@ def test_a_text_without_headings_is_a_paper(loccit: Loccit, workdir: Path) -> No
 
 
 def spoil(index: Path, statement: str, *values: str) -> None:
-    connection = sqlite3.connect(index / "index.sqlite")
+    connection = opened(index / "index.sqlite")
     connection.execute(statement, values)
-    connection.commit()
     connection.close()
 
 
 def of_another_model(index: Path) -> None:
-    connection = sqlite3.connect(index / "index.sqlite")
+    connection = opened(index / "index.sqlite")
     (manifest,) = connection.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone()
     connection.close()
     changed = re.sub(r'"weights_sha256": "[0-9a-f]+"', f'"weights_sha256": "{"0" * 64}"', manifest)

@@ -25,7 +25,7 @@ from indexer.errors import SourceError, UsageError
 from indexer.fetch.client import Limits
 from indexer.fetch.report import FetchReport, PaperFetch
 from indexer.fetch.run import fetch
-from indexer.provenance import Provenance, provenance_of, provenance_path, write_whole
+from indexer.provenance import Provenance, provenance_of, provenance_path, write_source
 from service.cli import main
 from service.config import Settings, version
 from service.library import Library
@@ -639,9 +639,9 @@ def test_two_fetches_at_once_leave_files_that_fit_their_sidecars(
 
     def takes_a_moment(path: Path, body: bytes) -> None:
         time.sleep(0.05)
-        write_whole(path, body)
+        write_source(path, body)
 
-    monkeypatch.setattr("indexer.fetch.files.write_whole", takes_a_moment)
+    monkeypatch.setattr("indexer.fetch.files.write_source", takes_a_moment)
     names = [f"PMC{n}" for n in range(101, 107)]
     for name in names:
         texts = [sends(jats(name, body=f"<p>{SAIDS[n % 2]}</p>"), XML) for n in range(2)]

@@ -398,7 +398,7 @@ def test_stdio_starts_without_an_index_and_ends_when_told_to(built: Path, tmp_pa
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert process.stderr is not None
-        assert process.stderr.read().startswith("there is no index in ")
+        assert process.stderr.read().startswith("loccit: there is no index in ")
     assert not list(folder.glob("*-wal"))
 
 

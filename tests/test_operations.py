@@ -62,7 +62,9 @@ def test_every_command_that_is_named_exists(line: str) -> None:
     check([word for word in words if not word.startswith("$")])
 
 
-@pytest.mark.parametrize("text", [OPERATIONS, UNIT, CONTAINERFILE, SECURITY], ids=["operations", "unit", "container", "security"])
+@pytest.mark.parametrize(
+    "text", [OPERATIONS, UNIT, CONTAINERFILE, SECURITY], ids=["operations", "unit", "container", "security"]
+)
 def test_every_setting_that_is_named_exists(text: str) -> None:
     named = set(re.findall(r"\bLOCCIT_[A-Z_]+[A-Z]", text))
     assert {name.removeprefix("LOCCIT_").lower() for name in named} <= Settings.model_fields.keys()
@@ -74,12 +76,20 @@ def test_the_unit_runs_what_there_is() -> None:
     assert program.endswith("/bin/loccit")
     check(words)
     assert "Type=notify" in UNIT
-    for wall in ("DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "MemoryMax=", "CapabilityBoundingSet=\n"):
+    for wall in (
+        "DynamicUser=yes",
+        "ProtectSystem=strict",
+        "NoNewPrivileges=yes",
+        "MemoryMax=",
+        "CapabilityBoundingSet=\n",
+    ):
         assert wall in UNIT
 
 
 def test_the_container_runs_what_there_is() -> None:
-    ((program,), words) = (re.findall(r'"([^"]+)"', each) for each in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", CONTAINERFILE, re.MULTILINE))
+    ((program,), words) = (
+        re.findall(r'"([^"]+)"', each) for each in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", CONTAINERFILE, re.MULTILINE)
+    )
     assert program.endswith("/bin/loccit")
     check(words)
     last = CONTAINERFILE.rpartition("FROM ")[2]
@@ -123,7 +133,9 @@ def test_every_figure_that_is_named_is_given(library: Any) -> None:
         client.post("/v1/search", json={"query": "limpets"})
         client.post("/v1/search", json={})
         text = client.get("/metrics").text
-    given = set(re.findall(r"^(\w+)(?:\{| )", text, re.MULTILINE)) | set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    given = set(re.findall(r"^(\w+)(?:\{| )", text, re.MULTILINE)) | set(
+        re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)
+    )
     alarmed = {name for rule in rules() for name in re.findall(r"\b(?:loccit|process)_\w+", rule["expr"])}
     documented = set(re.findall(r"`((?:loccit|process)_\w+)", OPERATIONS)) - {"loccit_cache"}
     assert alarmed <= given
@@ -136,7 +148,9 @@ def test_every_figure_that_is_named_is_given(library: Any) -> None:
 
 
 def test_every_problem_that_is_named_exists() -> None:
-    slugs = {each.slug for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.LoccitError)}
+    slugs = {
+        each.slug for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.LoccitError)
+    }
     named = set(re.findall(r"`(index-\w+|model-\w+|overloaded|generation-\w+)`", OPERATIONS))
     assert named
     assert named <= slugs

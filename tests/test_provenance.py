@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from indexer.errors import SourceError
 from indexer.papers import Notice
-from indexer.provenance import Provenance, keep_provenance, provenance_of, provenance_path, write_whole
+from indexer.provenance import Provenance, keep_provenance, provenance_of, provenance_path, write_source
 
 ONE = Provenance(
     url="https://papers.example.org/PMC1.1/PMC1.1.xml",
@@ -88,7 +88,7 @@ def test_a_file_is_replaced_whole_and_has_the_usual_rights(tmp_path: Path) -> No
     path.write_bytes(b"old")
     rights = path.stat().st_mode
 
-    write_whole(path, b"new")
+    write_source(path, b"new")
 
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode == rights

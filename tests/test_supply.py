@@ -114,7 +114,8 @@ def test_offline_it_says_so_in_a_line(
 
 
 @pytest.mark.parametrize(
-    ("body", "why"), [(b'{"vulnerabilities": []}', ""), (b'{"info": {}}', "it knows of no advisories"), (b"<", "Expecting")]
+    ("body", "why"),
+    [(b'{"vulnerabilities": []}', ""), (b'{"info": {}}', "it knows of no advisories"), (b"<", "Expecting")],
 )
 def test_a_mirror_is_not_taken_for_the_advisories(supply: ModuleType, body: bytes, why: str) -> None:
     class Mirror(BaseHTTPRequestHandler):

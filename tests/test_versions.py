@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -22,6 +21,7 @@ from indexer.likeness import MIN_WORDS, bands, resemblance, signature, words_of
 from indexer.provenance import Provenance, keep_provenance
 from indexer.store import IndexReader, IndexWriter
 from service.library import Library
+from tests.databases import opened
 from tests.fakes import WordEmbedder
 
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=8)
@@ -283,6 +283,21 @@ def test_a_killed_build_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monk
         assert run(folder, index).n_unchanged == len(list(folder.iterdir()))
 
 
+def test_a_paper_whose_file_a_killed_build_had_forgotten_already(tmp_path: Path) -> None:
+    """Its file is looked at again where it is there; where it is gone, so is the paper, with --prune."""
+    folder = write(tmp_path / "papers", a_md=FULL, b_md=OTHER)
+    run(folder, tmp_path / "index")
+    with IndexWriter(tmp_path / "index", None) as writer:
+        for name in ("a.md", "b.md"):
+            writer.forget_file(str(folder / name))
+        writer.commit()
+    (folder / "b.md").unlink()
+    assert run(folder, tmp_path / "index").vanished == ["PMC1000002"]
+    assert run(folder, tmp_path / "index", prune=True).removed == ["PMC1000002"]
+    run(folder, tmp_path / "whole")
+    assert holdings(tmp_path / "index") == holdings(tmp_path / "whole")
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
     folder = write(tmp_path / "papers", a_md=STUB, b_md=OTHER)
     embedder = WordEmbedder()
@@ -311,7 +326,7 @@ def test_a_dry_run_of_a_rebuild_leaves_an_index_that_cannot_be_read_as_it_is(tmp
     run(folder, tmp_path / "index")
     database = tmp_path / "index" / "index.sqlite"
     for spoil in ("PRAGMA user_version = 5", "DROP TABLE commits"):
-        with closing(sqlite3.connect(database)) as connection:
+        with closing(opened(database)) as connection:
             connection.execute(spoil)
         before = {path.name for path in database.parent.iterdir()}, database.read_bytes()
         assert run(folder, tmp_path / "index", dry_run=True, rebuild=True).added == ["PMC1000001"]

@@ -331,6 +331,8 @@ class Run:
         for origin, paper_id, is_searched in self._writer.files.origins():
             path = Path(origin)
             is_part_now = path.parent in found and is_part(path.name)
+            if paper_id in self._superseded:
+                continue
             if not any(path.is_relative_to(root) for root in roots) or (is_there(path) and not is_part_now):
                 continue
             if is_part_now:

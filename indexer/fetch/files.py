@@ -8,14 +8,15 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from indexer.durable import make_folder, sweep
 from indexer.errors import SourceError
-from indexer.provenance import Provenance, keep_provenance, provenance_of, provenance_path, write_whole
+from indexer.provenance import Provenance, keep_provenance, provenance_of, provenance_path, write_source
 
 _LOCK = ".fetching.lock"
 _LOCK_WAIT_S = 30
@@ -46,20 +47,27 @@ def held_at(path: Path) -> Held:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
     if provenance is None:
         return Held("own")
+    if provenance.replaces == sha256 != provenance.sha256:  # a fetch was ended before the new text was there
+        return Held("fetched", replace(provenance, sha256=sha256, replaces="", etag="", last_modified=""))
     return Held("fetched" if sha256 == provenance.sha256 else "edited", provenance)
 
 
 def keep(path: Path, body: bytes, provenance: Provenance) -> None:
     """Put the text at the path, and where it came from beside it.
 
-    Each is whole or not there. The second goes first: stopped between the two, a new paper is fetched again, and does
-    not pass for the user's own. Raises SourceError when the folder takes no files, or the user's stands there by now.
+    Each is whole or not there. The second goes first: stopped between the two, a paper is fetched again, and does not
+    pass for the user's own, or edited. Raises SourceError when the folder takes no files, or the user's stands there by
+    now.
     """
     with _held_by_us(path.parent):
-        if held_at(path).state in ("edited", "own"):
+        held = held_at(path)
+        if held.state in ("edited", "own"):
             raise SourceError(f"{path} was changed while it was fetched, and is left as it is: move it away")
-        keep_provenance(path, provenance)
-        write_whole(path, body)
+        for each in (path, provenance_path(path)):
+            sweep(each)
+        before = held.provenance.sha256 if held.provenance and held.state == "fetched" else ""
+        keep_provenance(path, replace(provenance, replaces=before))
+        write_source(path, body)
 
 
 def note(path: Path, provenance: Provenance) -> None:
@@ -88,7 +96,7 @@ def asked_within(path: Path, limit_s: float) -> bool:
 def _held_by_us(folder: Path) -> Iterator[None]:
     """Keep other processes from writing there: a file and what is known of it belong together."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = FileLock(folder / _LOCK, timeout=_LOCK_WAIT_S)
         lock.acquire()
     except Timeout as error:

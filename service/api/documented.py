@@ -1,4 +1,5 @@
-"""What the OpenAPI document says beside FastAPI's part: problems, and an example of each operation's reply, a real one.
+"""What the OpenAPI document says beside FastAPI's part: problems, where replies lead, and a real example of
+each.
 
 `make golden` writes the examples anew.
 """
@@ -26,6 +27,35 @@ _REFUSALS = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
+_PASSAGE = "$response.body#/hits/0/passage_id"
+_PAPER = "$response.body#/hits/0/citation/paper_id"
+_LINKS: dict[str, dict[str, dict[str, object]]] = {
+    "search": {
+        "passage": {"operationId": "show_passage", "parameters": {"passage_id": _PASSAGE}},
+        "paper": {"operationId": "show_paper", "parameters": {"paper_id": _PAPER}},
+        "more": {
+            "operationId": "search",
+            "requestBody": {"query": "$request.body#/query", "cursor": "$response.body#/next_cursor"},
+        },
+        "verification": {"operationId": "verify", "requestBody": "$response.body"},
+    },
+    "ask": {
+        "passage": {"operationId": "show_passage", "parameters": {"passage_id": _PASSAGE}},
+        "source": {"operationId": "show_source", "parameters": {"paper_id": _PAPER}},
+        "verification": {"operationId": "verify", "requestBody": "$response.body"},
+    },
+    "list_papers": {
+        "paper": {"operationId": "show_paper", "parameters": {"paper_id": "$response.body#/papers/0/paper_id"}},
+        "source": {"operationId": "show_source", "parameters": {"paper_id": "$response.body#/papers/0/paper_id"}},
+        "more": {"operationId": "list_papers", "parameters": {"cursor": "$response.body#/next_cursor"}},
+    },
+    "show_paper": {
+        "passage": {"operationId": "show_passage", "parameters": {"passage_id": "$response.body#/passage_ids/0"}},
+    },
+    "list_models": {"model": {"operationId": "show_model", "parameters": {"model_id": "$response.body#/data/0/id"}}},
+}
+"""Where a reply leads: what of it another operation takes."""
+
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
 
 
@@ -38,8 +68,10 @@ class DocumentedApp(FastAPI):
         examples = json.loads(EXAMPLES_FILE.read_text(encoding="utf-8"))
         for methods in document["paths"].values():
             for operation in methods.values():
-                content = operation["responses"]["200"]["content"]
-                content["application/json"]["example"] = examples.get(operation["operationId"])
+                done = operation["responses"]["200"]
+                if links := _LINKS.get(operation["operationId"]):
+                    done["links"] = links
+                done["content"]["application/json"]["example"] = examples.get(operation["operationId"])
                 _describe_access(operation)
         document["components"]["schemas"] |= components()
         document["components"]["securitySchemes"] = SECURITY_SCHEMES
