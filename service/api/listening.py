@@ -68,6 +68,13 @@ def serve(
 
     What `proxies` say of where a request came from counts.
     """
+    server_of(app, proxies=proxies, on_stop=on_stop).run(sockets=[listener])
+
+
+def server_of(
+    app: FastAPI, *, proxies: Collection[str] = (), on_stop: Callable[[], None] = lambda: None
+) -> uvicorn.Server:
+    """The server, not running yet."""
     config = uvicorn.Config(
         app,
         http=PatientProtocol,
@@ -81,7 +88,7 @@ def serve(
     )
     server = _Server(config, on_stop)
     app.state.is_stopping = lambda: server.should_exit
-    server.run(sockets=[listener])
+    return server
 
 
 @contextmanager
@@ -202,6 +209,9 @@ class PatientProtocol(H11Protocol):
             self._await_delivery()
 
     def _make_room(self) -> None:
-        idle = [each for each in self.connections if isinstance(each, PatientProtocol) and not each._is_busy()]
+        idle = [each for each in self.connections if isinstance(each, PatientProtocol) and each._is_idle()]
         if idle:
             min(idle, key=lambda each: each._idle_since).transport.abort()
+
+    def _is_idle(self) -> bool:
+        return not self._is_busy() and not self.transport.is_closing()
