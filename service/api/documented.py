@@ -15,6 +15,21 @@ from fastapi import FastAPI
 
 from service.api.problems import PROBLEM_CONTENT, components
 
+<<<<<<< HEAD
+=======
+SECURITY_SCHEMES: dict[str, dict[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `loccit keys add NAME`."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+}
+ADMIN_OPERATIONS = frozenset({"remove_paper"})
+"""They ask for a key of the scope admin, wherever the service listens."""
+_REFUSALS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+>>>>>>> w11-operate
 _PASSAGE = "$response.body#/hits/0/passage_id"
 _PAPER = "$response.body#/hits/0/citation/paper_id"
 _LINKS: dict[str, dict[str, dict[str, object]]] = {
@@ -44,6 +59,7 @@ _LINKS: dict[str, dict[str, dict[str, object]]] = {
 }
 """Where a reply leads: what of it another operation takes."""
 
+<<<<<<< HEAD
 SECURITY_SCHEMES: dict[str, dict[str, str]] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `loccit keys add NAME`."},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
@@ -56,6 +72,8 @@ _REFUSALS = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
+=======
+>>>>>>> w11-operate
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
 
 
