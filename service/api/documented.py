@@ -1,5 +1,4 @@
-"""What the OpenAPI document says beside FastAPI's part: problems, where replies lead, and a real example of
-each.
+"""What the OpenAPI document says beside FastAPI's part: problems, keys, where replies lead, and an example of each.
 
 `make golden` writes the examples anew.
 """
@@ -15,21 +14,6 @@ from fastapi import FastAPI
 
 from service.api.problems import PROBLEM_CONTENT, components
 
-<<<<<<< HEAD
-=======
-SECURITY_SCHEMES: dict[str, dict[str, str]] = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `loccit keys add NAME`."},
-    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
-}
-ADMIN_OPERATIONS = frozenset({"remove_paper"})
-"""They ask for a key of the scope admin, wherever the service listens."""
-_REFUSALS = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.MISDIRECTED_REQUEST,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
->>>>>>> w11-operate
 _PASSAGE = "$response.body#/hits/0/passage_id"
 _PAPER = "$response.body#/hits/0/citation/paper_id"
 _LINKS: dict[str, dict[str, dict[str, object]]] = {
@@ -59,7 +43,6 @@ _LINKS: dict[str, dict[str, dict[str, object]]] = {
 }
 """Where a reply leads: what of it another operation takes."""
 
-<<<<<<< HEAD
 SECURITY_SCHEMES: dict[str, dict[str, str]] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `loccit keys add NAME`."},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
@@ -72,8 +55,6 @@ _REFUSALS = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-=======
->>>>>>> w11-operate
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
 
 
