@@ -330,7 +330,8 @@ def test_what_is_in_flight_is_answered_before_it_stops(
 ) -> None:
     script = workdir / "slow.py"
     script.write_text(SLOW, encoding="utf-8")
-    command = [sys.executable, str(script), "serve", "--index", str(built), "--port", "0", "--workers", str(workers)]
+    command = [sys.executable, str(script), "serve", "--index", str(built), "--port", "0"]
+    command += ["--workers", str(workers), "--log-level", "warning"]
     process = subprocess.Popen(
         command,
         cwd=workdir,
