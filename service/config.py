@@ -39,7 +39,7 @@ _UNSAFE = re.compile(r"""[\x00-\x20\x7f"'<>\\^`{|}]""")
 """What no address has as it is (RFC 3986), and `'`."""
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _CONTACT = re.compile(r"[^\s@()<>,;:]+@[^\s@()<>,;:]+", re.ASCII)
-DEFAULT_WAITING = 64
+DEFAULT_WAITING = 32
 """Requests: less than a second's worth, so that those who are let in are still there when they are answered."""
 DEFAULT_REQUEST_S = 30.0
 

@@ -35,9 +35,9 @@ def served(library: Library, policy: Policy | None = None) -> Iterator[tuple[str
     assert not thread.is_alive()
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for it, for ten seconds at the most."""
-    ends = time.monotonic() + 10
+def until(is_so: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Wait for it, for so long at the most."""
+    ends = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < ends, "it did not come to that"
         time.sleep(0.01)

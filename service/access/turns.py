@@ -21,8 +21,8 @@ from indexer.errors import OverloadError
 from service.access.guard import PROBES, STATIC
 from service.access.policy import Policy, Refuse
 
-MAX_WAIT_S = 5.0
-"""For a turn. A reader goes away after some ten seconds, and the work has to be done too."""
+MAX_WAIT_S = 3.0
+"""For a turn: the work has yet to be done, and who asks again later does better than who waits for longer."""
 FREE = frozenset({*PROBES, "/metrics", "/signin", "/signout"})
 """What is answered at once, however busy the service is."""
 
