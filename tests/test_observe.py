@@ -161,13 +161,13 @@ def test_a_bug_is_logged_with_its_request(library: Library, monkeypatch: pytest.
             try:
                 await served(scope, receive, send)  # type: ignore[operator]
             except RuntimeError as error:
-                logging.getLogger("uvicorn.error").error("Exception in ASGI application\n", exc_info=error)
+                logging.getLogger("the.server").error("Exception in ASGI application\n", exc_info=error)
 
         reply = search(TestClient(as_server), **{"x-request-id": "broken-1"})
     assert (reply.status_code, reply.headers["x-request-id"]) == (500, "broken-1")
     access, failure = written.records
     assert (access["status"], access["request_id"], access["problem"]) == (500, "broken-1", "http-500")
-    assert (failure["level"], failure["request_id"], failure["logger"]) == ("error", "broken-1", "uvicorn.error")
+    assert (failure["level"], failure["request_id"], failure["logger"]) == ("error", "broken-1", "the.server")
     assert failure["traceback"].startswith("Traceback (most recent call last):")
     assert "in broken" in failure["traceback"]
 
