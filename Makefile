@@ -8,7 +8,7 @@ PATHS ?= data
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev ask index serve test check sbom eval bench peers golden clean
+.PHONY: help setup dev ask index serve test torture check sbom eval bench peers golden clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ serve: index ## Serve the HTTP API on 127.0.0.1:8000
 
 test: dev ## Run the tests
 	$(BIN)/python -m pytest
+
+torture: dev ## What takes hours: crashes at every step, damage in every file, load, a soak; figures are printed
+	$(BIN)/python -m pytest tests/torture
 
 check: dev ## Lint, format check, types, import directions, licences, known vulnerabilities
 	$(BIN)/ruff check .

@@ -5,9 +5,7 @@ Reads lines, hands them to a conversation and its replies on; knows nothing of e
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from io import TextIOWrapper
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
+from indexer.durable import make_folder, write_whole
 from indexer.errors import LoccitError, UsageError
 from service import terminal
 from service.chat import Conversation, Reply
@@ -108,14 +107,8 @@ def add_history(path: Path, lines: Sequence[str]) -> None:
     """Keep these lines too, for their user's eyes only, and the newest ones if they are too many. Raises OSError."""
     flat = [" ".join(line.split()) for line in lines]
     kept = [*read_history(path), *flat][-MAX_HISTORY:]  # with what another conversation has added meanwhile
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.writelines(f"{line}\n" for line in kept)
-        Path(beside).replace(path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    make_folder(path.parent)
+    write_whole(path, "".join(f"{line}\n" for line in kept).encode(errors="replace"), mode=0o600)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from indexer.build import BuildReport, Failure
 from indexer.embedding import Embedder
 from indexer.errors import SourceError, UsageError
 from indexer.fetch.client import Limits
+from indexer.fetch.files import held_at
 from indexer.fetch.report import FetchReport, PaperFetch
 from indexer.fetch.run import fetch
 from indexer.provenance import Provenance, provenance_of, provenance_path, write_source
@@ -955,6 +956,29 @@ def test_two_addresses_with_one_name_are_two_papers(services: Services, folder: 
     assert [Path(each.path).read_text().partition("\n")[0] for each in (first, second)] == ["# Paper a", "# Paper b"]
     again = fetched(*addresses, **options).papers
     assert [(each.outcome, each.path) for each in again] == [("unchanged", first.path), ("unchanged", second.path)]
+
+
+def test_a_fetch_that_was_ended_between_its_two_files_is_gone_on_with(
+    services: Services, folder: Path, fetched: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands there is the text from before, beside the new one's provenance: it passes for nobody's edit."""
+    old, new = (jats("PMC101", body=f"<sec><title>Results</title><p>{text}</p></sec>") for text in ("Old.", "New."))
+    services.in_pmc("PMC101", sends(old, XML, etag='"1"'), sends(new, XML, etag='"2"'))
+    fetched("PMC101")
+
+    def ended(path: Path, body: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("indexer.fetch.files.write_source", ended)
+        with pytest.raises(KeyboardInterrupt):
+            fetched("PMC101")
+    path = folder / "PMC101.xml"
+    assert (path.read_bytes(), held_at(path).state) == (old, "fetched")
+    (again,) = fetched("PMC101").papers
+    assert (again.outcome, path.read_bytes(), held_at(path).state) == ("fetched", new, "fetched")
+    path.write_bytes(old + b" ")
+    assert held_at(path).state == "edited"
 
 
 def test_ctrl_c_leaves_no_part_of_a_file(services: Services, tmp_path: Path) -> None:

@@ -327,7 +327,8 @@ def stop_in_flight(built: Path, workdir: Path, workers: int, told: signal.Signal
     """Tell the service to stop while it is asked, and see that every request is answered and its exit code right."""
     script = workdir / "slow.py"
     script.write_text(SLOW, encoding="utf-8")
-    command = [sys.executable, str(script), "serve", "--index", str(built), "--port", "0", "--workers", str(workers)]
+    command = [sys.executable, str(script), "serve", "--index", str(built), "--port", "0"]
+    command += ["--workers", str(workers), "--log-level", "warning"]
     process = subprocess.Popen(
         command,
         cwd=workdir,

@@ -1,4 +1,4 @@
-"""What `make check` says of dependencies: unknown licences, known vulnerabilities, and the bill of materials."""
+"""What `make check` says of dependencies: their licences, their known weaknesses, and the bill of materials."""
 
 from __future__ import annotations
 

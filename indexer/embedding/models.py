@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.config import DEFAULT_MODEL
+from indexer.durable import make_folder, write_whole
 from indexer.embedding.base import ModelIdentity
 from indexer.errors import ModelError
 
@@ -161,11 +160,5 @@ def _remembered(memory: Path) -> dict[str, object]:
 def write_text(path: Path, text: str) -> None:
     """Write the file in one step, so that nobody reads half of it; not at all where the folder takes no files."""
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(beside).replace(path)
-        finally:
-            Path(beside).unlink(missing_ok=True)
+        make_folder(path.parent)
+        write_whole(path, text.encode())

@@ -1,5 +1,4 @@
-"""What the OpenAPI document says beside FastAPI's part: problems, where replies lead, and a real example of
-each.
+"""What the OpenAPI document says beside FastAPI's part: problems, keys, where replies lead, and an example of each.
 
 `make golden` writes the examples anew.
 """

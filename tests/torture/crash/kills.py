@@ -36,7 +36,6 @@ from tests.torture.crash.operations import commits_told, sources, without_a_mode
 from tests.torture.crash.world import World, queries
 
 _N_PAPERS = 12
-_MAX_LIFE_S = 0.6
 _MAX_WATCH_S = 3.0
 """The watcher waits for a pause in the changes, and begins with a look at everything."""
 _MAX_S = 7200
@@ -192,14 +191,14 @@ def _on_disk(world: World) -> dict[str, str]:
     return found
 
 
-def run(world: World, n_kills: int, seed: int) -> Kills:
+def run(world: World, n_kills: int, seed: int, max_life_s: float) -> Kills:
     """So many kills, and what came of them."""
     kills, chance, began = Kills(), random.Random(seed), time.monotonic()
     during: Counter[str] = Counter()
     before = json.loads(_prepared(world))
     readers = [Fork(lambda tell, n=n: read(world, n, tell), _MAX_S) for n in range(2)]
     for n in range(n_kills):
-        does, max_s = (watch, _MAX_WATCH_S) if n % 10 == 9 else (write, _MAX_LIFE_S)
+        does, max_s = (watch, _MAX_WATCH_S) if n % 10 == 9 else (write, max_life_s)
         life = Fork(lambda tell, does=does, n=n: does(world, random.Random(f"{seed} {n}"), tell))
         time.sleep(chance.random() * max_s)
         life.kill()
@@ -289,12 +288,13 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--life", type=float, default=0.6, help="Seconds: the longest that the writer lives.")
     given = parser.parse_args()
     without_a_model()
     world = World(given.folder / "world")
     with sources(given.folder / "sources") as settings:
         os.environ.update(settings)
-        kills = run(world, given.kills, given.seed)
+        kills = run(world, given.kills, given.seed, given.life)
     print(json.dumps(asdict(kills)), flush=True)  # noqa: T201
     return int(any((kills.unreadable, kills.lost, kills.wrong, kills.reader_errors)))
 
