@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,10 +19,12 @@ from service.library import Library
 
 
 @contextmanager
-def served(library: Library, policy: Policy | None = None) -> Iterator[tuple[str, int, uvicorn.Server]]:
+def served(
+    library: Library, policy: Policy | None = None, proxies: Collection[str] = ()
+) -> Iterator[tuple[str, int, uvicorn.Server]]:
     """Its host, its port, and the server, whose `config.app.state` is the app's."""
     listener = bind("127.0.0.1", 0)
-    server = server_of(create_app(library, policy=policy or Policy()))
+    server = server_of(create_app(library, policy=policy or Policy()), proxies=proxies)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     host, port = listener.getsockname()

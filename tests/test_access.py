@@ -26,6 +26,7 @@ from service.api import create_app
 from service.config import Settings, load_settings
 from service.library import Library
 from tests.conftest import Run
+from tests.serving import ask, served
 
 QUESTION = "why do limpets lose their grip in warm water?"
 PAPER = "PMC9000001"
@@ -500,6 +501,29 @@ def test_guesses_are_counted_against_the_address(opened: Client, keys: KeyFile) 
     assert guesses == [401] * 5 + [429] * 3
     assert client.post("/signin", data={"key": "x"}).status_code == 429
     assert client.get("/v1/papers", headers=bearer(secret)).status_code == 200
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("proxies", "expected"),
+    [((), [200, 429, 429]), (("127.0.0.0/8",), [200, 200, 429]), (("10.0.0.1",), [200, 429, 429])],
+)
+def test_only_a_trusted_proxy_says_who_asks(library: Library, proxies: tuple[str, ...], expected: list[int]) -> None:
+    with served(library, Policy(rate_per_minute=1), proxies) as (host, port, _):
+        sent = [{"x-forwarded-for": address} for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1")]
+        assert [ask((host, port), "GET", "/v1/models", headers=each)[0] for each in sent] == expected
+
+
+@pytest.mark.model
+def test_a_key_of_ours_beside_one_of_others(opened: Client, keys: KeyFile) -> None:
+    secret = keys.add("a", "read")
+    client = opened()
+    assert client.get("/v1/papers", headers={**bearer(FOREIGN), "x-api-key": secret}).status_code == 200
+    assert client.get("/v1/papers", headers={**bearer(secret), "x-api-key": FOREIGN}).status_code == 200
+    assert client.get("/v1/papers", headers={"authorization": f"bEARER   {secret}"}).status_code == 200
+    for value in (secret, f"Basic {secret}", f"Bearer{secret}", f"Bearer {secret} x", "Bearer", "Bearer "):
+        assert client.get("/v1/papers", headers={"authorization": value}).status_code == 401, value
+    assert client.get(f"/v1/papers?key={secret}&access_token={secret}").status_code == 401  # addresses are logged
 
 
 @pytest.mark.model

@@ -97,8 +97,7 @@ class Guard:
     def _identified(self, scope: Scope) -> tuple[Caller, LoccitError | None]:
         """Who asks, and why they may not, if so."""
         headers, path = Headers(scope=scope), scope["path"]
-        bearer = _BEARER.fullmatch(headers.get("authorization", ""))
-        secret = bearer[1] if bearer else headers.get("x-api-key", "").strip()
+        secret = _secret(headers)
         try:
             caller = self._with_key(secret) if secret else self._signed_in(scope, headers)
             lets_anyone = self._lets_anyone_read()
@@ -139,6 +138,13 @@ class Guard:
         # What has asked for keys once goes on to: a file that went away opens nothing.
         self._had_keys = self._had_keys or bool(self._keys and self._keys.all())
         return not self._had_keys
+
+
+def _secret(headers: Headers) -> str:
+    """What was sent for a key, one that looks like ours before any other; empty where nothing was."""
+    bearer = _BEARER.fullmatch(headers.get("authorization", ""))
+    sent = [bearer[1] if bearer else "", headers.get("x-api-key", "").strip()]
+    return next((each for each in sent if each.startswith(PREFIX)), sent[0] or sent[1])
 
 
 def _address(scope: Scope) -> str:

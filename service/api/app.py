@@ -116,5 +116,5 @@ def _protect(app: FastAPI, policy: Policy) -> None:
             allow_origins=policy.origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type", "x-api-key", "mcp-protocol-version"],
-            expose_headers=["ratelimit", "ratelimit-policy", "retry-after"],
+            expose_headers=["ratelimit", "ratelimit-policy", "retry-after", "x-request-id"],
         )
