@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,9 +59,14 @@ def children(pid: int) -> list[int]:
     return sorted(found)
 
 
-def until(is_so: object, timeout_s: float = 120) -> None:
+def is_replaced(parent: int, killed: int) -> bool:
+    living = children(parent)
+    return killed not in living and len(living) == N_WORKERS - 1
+
+
+def until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
     ends = time.monotonic() + timeout_s
-    while not is_so():  # type: ignore[operator]
+    while not is_so():
         assert time.monotonic() < ends, "it never came about"
         time.sleep(0.2)
 
@@ -94,9 +101,9 @@ def test_workers_killed_while_clients_ask(built: Path, workdir: Path) -> None:
             counted = 0.0
             for _ in range(N_KILLS):
                 time.sleep(2)
-                killed = random.choice(children(process.pid))  # noqa: S311
+                killed = random.choice(children(process.pid))
                 os.kill(killed, signal.SIGKILL)
-                until(lambda killed=killed: killed not in (now := children(process.pid)) and len(now) == N_WORKERS - 1)  # type: ignore[misc]
+                until(partial(is_replaced, process.pid, killed))
                 now = of(figures(port), "http_requests_total", **SEARCHED)
                 assert now >= counted
                 counted = now
