@@ -295,3 +295,17 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     with pytest.raises(OSError, match="Input/output"):
         durable.write_whole(path, b"new")
     assert ([each.name for each in tmp_path.iterdir()], path.read_bytes()) == (["c"], b"old")
+
+
+@pytest.mark.parametrize("name", ["index.sqlite", "a[1].xml", ".history"])
+def test_what_a_killed_writer_left_is_swept_away(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    others = {name, f".{name}.mine", f"{name}.12345678.part", ".other.12345678.part"}
+    for each in (*others, f".{name}.12345678.part", f".{name}.12345678.part-journal"):
+        (tmp_path / each).touch()
+    durable.sweep(path)
+    assert {each.name for each in tmp_path.iterdir()} == others
+    with durable.beside(path) as part:
+        for ending in ("", "-journal", "-wal"):
+            part.with_name(part.name + ending).touch()
+    assert {each.name for each in tmp_path.iterdir()} == others
