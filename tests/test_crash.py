@@ -117,10 +117,10 @@ def test_some_kills_at_random_moments(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a megabyte and a bit; skips where none can be mounted."""
+    """A disk of a megabyte; skips where none can be mounted."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if not _mounted("-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(disk)):
+    if not _mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)):
         pytest.skip("no disk can be mounted here: only root may")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
@@ -137,12 +137,12 @@ def test_a_disk_that_fills_up_leaves_the_old_generation(world: World, small_disk
     index = small_disk / "index"
     assert run(world, index).generation == 1
     before, answers = held(index), replies(index)
-    for number in range(10, 150):
+    for number in range(10, 200):
         world.write(number, 0)
     with pytest.raises(IndexNotWritableError, match=f"{index}.*full.*free space"):
         run(world, index)
     assert (held(index), replies(index)) == (before, answers)
-    for number in range(10, 150):
+    for number in range(10, 200):
         (world.papers / f"paper{number}.md").unlink()
     world.write(5, 0)
     assert run(world, index).added == ["PMC7005"]
