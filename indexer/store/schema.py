@@ -241,6 +241,17 @@ def damage_named(folder: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def refusal_named(folder: Path) -> Iterator[None]:
+    """Turn what the system says where the index's files cannot be changed into IndexNotWritableError."""
+    try:
+        yield
+    except OSError as error:
+        raise IndexNotWritableError(
+            f"{folder} takes no files ({error}): check the disk, its free space and permissions"
+        ) from error
+
+
 _PRIMARY_CODE = 0xFF
 """The lower byte of an extended result code, https://sqlite.org/rescode.html."""
 _CLOSED_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM})
@@ -303,12 +314,10 @@ def create(folder: Path, manifest: Manifest) -> sqlite3.Connection:
             connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
-        try:
+        with refusal_named(folder):
             for log in ("-wal", "-shm", "-journal"):  # of a database that is gone: it would be taken for this one's
                 path.with_name(path.name + log).unlink(missing_ok=True)
             put_in_place(part, path)
-        except OSError as error:
-            raise IndexNotWritableError(f"{path} cannot be made ({error}): check the folder") from error
         return _open(path)
 
 

@@ -43,6 +43,7 @@ from indexer.store.schema import (
     create,
     damage_named,
     read_meta,
+    refusal_named,
 )
 from indexer.store.snapshot import Snapshot
 from indexer.terms import terms
@@ -295,11 +296,9 @@ def _take_lock(folder: Path) -> FileLock:
 
 def _sweep(folder: Path) -> None:
     """Remove what a writer that was killed left half written. Only the holder of the lock writes such files."""
-    try:
+    with refusal_named(folder):
         for name in (DATABASE, VECTORS):
             sweep(folder / name)
-    except OSError as error:
-        raise IndexNotWritableError(f"{folder} does not let go of a file ({error}): check its permissions") from error
 
 
 def _open(
@@ -355,10 +354,11 @@ def _connect_or_create(folder: Path, manifest: Manifest | None) -> sqlite3.Conne
 
 def _set_aside(folder: Path) -> None:
     """Keep an unreadable index's files under another name: a rebuild replaces them, it does not destroy them."""
-    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", VECTORS):
-        path = folder / name
-        if path.exists():
-            path.replace(path.with_name(f"{name}.unusable"))
+    with refusal_named(folder):
+        for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", VECTORS):
+            path = folder / name
+            if path.exists():
+                path.replace(path.with_name(f"{name}.unusable"))
 
 
 def _json(value: object) -> str:
