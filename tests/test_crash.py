@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -296,6 +297,23 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     with pytest.raises(OSError, match="Input/output"):
         durable.write_whole(path, b"new")
     assert ([each.name for each in tmp_path.iterdir()], path.read_bytes()) == (["c"], b"old")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EACCES])
+def test_an_unreadable_index_that_cannot_be_set_aside(
+    world: World, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(world)
+    (world.index / "index.sqlite").write_bytes(b"no database " * 1000)
+
+    def refused(path: Path, target: Path) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(IndexNotWritableError, match=f"{world.index} takes no files.*{os.strerror(number)}"):
+            build([world.papers], world.index, embedder(), CONFIG, rebuild=True)
+    assert len(build([world.papers], world.index, embedder(), CONFIG, rebuild=True).added) == 5
 
 
 @pytest.mark.parametrize("name", ["index.sqlite", "a[1].xml", ".history"])
