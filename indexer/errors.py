@@ -7,6 +7,11 @@
     ├── SourceError           a paper's file cannot be used             exit 1, HTTP 422
     ├── ModelError            a model cannot be used                    exit 1, HTTP 500
     ├── GenerationError       the model that writes answers wrote none  exit 1, HTTP 502
+    ├── AccessError           who asks may not do that                  exit 1, HTTP 403
+    │   ├── KeyNeededError        no key came along, or none that counts    exit 1, HTTP 401
+    │   └── MisdirectedError      a host is named that is not ours          exit 1, HTTP 421
+    ├── OverloadError         more is asked at once than can be done    exit 1, HTTP 503
+    │   └── RateError             one client asks too often                 exit 1, HTTP 429
     └── IndexStateError       the index cannot serve                    exit 3, HTTP 503
         ├── IndexMissingError     there is none at that place
         ├── IndexMismatchError    made with another model, schema or configuration
@@ -78,6 +83,46 @@ class GenerationError(LoccitError):
 
     http_status = 502
     slug = "generation-failed"
+
+
+class AccessError(LoccitError):
+    """Who asks is known, and may not do that."""
+
+    http_status = 403
+    slug = "not-allowed"
+
+
+class KeyNeededError(AccessError):
+    """No key came along, or one that does not count."""
+
+    http_status = 401
+    slug = "key-needed"
+
+
+class MisdirectedError(AccessError):
+    """The request names a host that the service does not answer to."""
+
+    http_status = 421
+    slug = "misdirected"
+
+
+class OverloadError(LoccitError):
+    """More is asked at once than can be done in time: this request was not begun, or not ended."""
+
+    http_status = 503
+    slug = "overloaded"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """Seconds to wait before asking again."""
+
+
+class RateError(OverloadError):
+    """One client asks too often."""
+
+    http_status = 429
+    slug = "too-many-requests"
 
 
 class IndexStateError(LoccitError):

@@ -9,18 +9,27 @@ import os
 import re
 import tomllib
 from importlib import metadata
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from indexer.config import DEFAULT_MODEL, BuildConfig
 from indexer.errors import ConfigError
 from indexer.fetch.places import EUROPEPMC_URL, PMC_URL, TOMESPHERE_URL
 from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 DEFAULT_PORT = 8000
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 FILE = "loccit.toml"
@@ -28,7 +37,20 @@ ENV_PREFIX = "LOCCIT_"
 _KEY = "llm_key"
 _UNSAFE = re.compile(r"""[\x00-\x20\x7f"'<>\\^`{|}]""")
 """What no address has as it is (RFC 3986), and `'`."""
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _CONTACT = re.compile(r"[^\s@()<>,;:]+@[^\s@()<>,;:]+", re.ASCII)
+DEFAULT_WAITING = 64
+"""Requests: less than a second's worth, so that those who are let in are still there when they are answered."""
+DEFAULT_REQUEST_S = 30.0
+
+
+def _split(given: object) -> object:
+    return tuple(each for each in re.split(r"[\s,]+", given) if each) if isinstance(given, str) else given
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Several in one variable, with commas or blanks between; a list in the file."""
+
 _NOT_SETTINGS = frozenset({"LOCCIT_SHARED", "LOCCIT_REQUIRE_ALL"})
 """Environment variables with our prefix that are not ours: where the tests find the papers to measure on, and whether
 they fail for want of what is optional."""
@@ -61,6 +83,27 @@ class Settings(BaseSettings):
     public_base_url: str = ""
     """Where others find the service, `https://papers.example.org/loccit`: what absolute links begin with. Empty for the
     address that it listens on."""
+    keys: Path | None = None
+    """The file of API keys; None for one beside the index, `.loccit.keys`."""
+    allow_anonymous: bool = False
+    """Whether `serve` lets everyone read, also where other machines reach it."""
+    rate_per_minute: int | None = Field(None, ge=0, le=1_000_000)
+    """Requests that one key may send in a minute, or one address without a key, to each process; 0 for any number. None
+    for any number on loopback, and 600 beyond."""
+    max_waiting: int = Field(DEFAULT_WAITING, ge=0, le=10_000)
+    """Requests that may wait for their turn in each process; what comes beyond is refused."""
+    request_timeout_s: float = Field(DEFAULT_REQUEST_S, gt=0, le=3600)
+    """After which a request that is worked on is answered with an error; what a model writes has a limit of its own."""
+    allowed_hosts: Names = ()
+    """Names that the service answers to, beside `localhost` and that of `public_base_url`."""
+    trusted_proxies: Names = ()
+    """Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
+    cors_origins: Names = ()
+    """Sites whose pages may read replies in a browser, `https://notes.example.org`; `*` for any."""
+    log_format: LogFormat = "text"
+    """How `serve` writes its log: a line for people, or a JSON object a line."""
+    log_level: LogLevel = "info"
+    """What is in it at the least: `info` has a line for every request, `warning` only what goes wrong."""
     llm_url: str = ""
     """The OpenAI-compatible endpoint whose model writes answers, `http://127.0.0.1:11434/v1`; empty for none."""
     llm_model: str = ""
@@ -80,6 +123,12 @@ class Settings(BaseSettings):
     """Where Europe PMC's REST service is."""
     tomesphere_url: str = TOMESPHERE_URL
     """Where tomesphere is."""
+
+    @property
+    def keys_file(self) -> Path:
+        """Where the API keys are."""
+        index = self.index.absolute()
+        return self.keys or index.with_name(f"{index.name}.keys")
 
     @property
     def base_url(self) -> str:
@@ -120,6 +169,7 @@ def load_settings(**flags: object) -> Settings:
         raise ConfigError(f"{FILE} cannot be read: {error}") from error
     _check_llm(settings, given)
     _check_fetch(settings, given)
+    _check_access(settings, given)
     if settings.public_base_url and not _is_base(settings.public_base_url):
         raise ConfigError(
             f"{_origin('public_base_url', given)} is no address such as https://papers.example.org/loccit: http or "
@@ -168,6 +218,33 @@ def _check_fetch(settings: Settings, flags: dict[str, object]) -> None:
                 f"{_origin(name, flags)} is no address such as https://papers.example.org/rest: https, a host, and a "
                 "path if the service has one; no user, no `?`"
             )
+
+
+def _check_access(settings: Settings, flags: dict[str, object]) -> None:
+    for name, is_right, what in (
+        ("allowed_hosts", _is_name, "names such as papers.example.org, without https:// and port"),
+        ("trusted_proxies", _is_network, "addresses or networks such as 10.0.0.1 or 10.0.0.0/8"),
+        ("cors_origins", _is_origin, "sites such as https://notes.example.org, or `*`"),
+    ):
+        for each in getattr(settings, name):
+            if not is_right(each):
+                raise ConfigError(f"{_origin(name, flags)} holds {each!r}: it takes {what}")
+
+
+def _is_name(given: str) -> bool:
+    return bool(_NAME.fullmatch(given))
+
+
+def _is_network(given: str) -> bool:
+    try:
+        ip_network(given, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_origin(given: str) -> bool:
+    return given == "*" or (_is_base(given) and urlsplit(given).path == "")
 
 
 def _is_base(url: str) -> bool:

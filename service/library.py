@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, NotFoundError, UsageError
 from indexer.papers import PaperOrder, Reference
-from indexer.store import FileRecord, IndexReader, Snapshot, StoredPaper, StoredPassage
+from indexer.store import FileRecord, IndexReader, Snapshot, StoredPaper, StoredPassage, on_disk
 from service.answer import Highlight, Quote, choose, quote
 from service.cite import Citation, cite, cite_within
 from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
@@ -37,6 +37,7 @@ from service.replies import (
     PassageReply,
     PassageView,
     ReferencesReply,
+    Removal,
     Scores,
     SearchReply,
     SectionView,
@@ -44,11 +45,13 @@ from service.replies import (
     Statement,
     VerifyReply,
     VersionView,
+    VitalSigns,
     Waiting,
 )
 from service.rerank import N_RERANKED, Reranker, load_reranker, rerank
 from service.resolve import resolve
 from service.search import Ranking, Scored, best_sentences, rank, sentence_scores
+from service.stages import stage
 
 if TYPE_CHECKING:
     from service.generate import CitedPassage
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
 
 DEFAULT_ASK_K = 8
 _DEFAULT_RANKING = Ranking()
+_PROBE = Query("is anything found?", 1)
+_PROBE_RANKING = Ranking(rerank=False)
 MAX_CONTEXT = 20
 """Passages on either side that may be asked for."""
 
@@ -118,6 +123,24 @@ class Library:
         with self._reader.snapshot() as snapshot:
             self._model(snapshot)
 
+    def probe(self) -> None:
+        """Do once what every search does. Raises what a search would raise."""
+        self.search(_PROBE, ranking=_PROBE_RANKING)
+
+    def vital_signs(self) -> VitalSigns:
+        """What the index has now, in a few milliseconds whatever its size. Raises IndexStateError."""
+        n_bytes, written_at = on_disk(self._reader.folder)
+        with self._reader.snapshot() as snapshot:
+            return VitalSigns(
+                generation=snapshot.generation,
+                n_papers=snapshot.n_papers(),
+                n_passages=snapshot.n_passages(),
+                n_failed_sources=len(snapshot.failures()),
+                n_bytes=n_bytes,
+                written_at=written_at,
+                is_model_loaded=self._embedder is not None,
+            )
+
     def search(self, query: Query, *, ranking: Ranking = _DEFAULT_RANKING) -> SearchReply:
         """The passages that fit the query best. Raises UsageError, NotFoundError, IndexStateError, ModelError."""
         began = time.perf_counter()
@@ -127,11 +150,12 @@ class Library:
             offset = query.offset(snapshot.generation, reranker)
             question = _read(snapshot, query, ranking)
             scored = self._rank(snapshot, embedder, query, question, offset + query.k + 1, ranking)
-            page = scored[offset : offset + query.k]
-            found = snapshot.passages([each.row_id for each in page])
-            n_fit = _within(found, query.max_tokens)
-            page, found = page[:n_fit], found[:n_fit]
-            hits = _hits(snapshot, page, found, sentence_scores(page, found), offset)
+            with stage("passages"):
+                page = scored[offset : offset + query.k]
+                found = snapshot.passages([each.row_id for each in page])
+                n_fit = _within(found, query.max_tokens)
+                page, found = page[:n_fit], found[:n_fit]
+                hits = _hits(snapshot, page, found, sentence_scores(page, found), offset)
             end = offset + n_fit
             more = n_fit > 0 and len(scored) > end
             return SearchReply(
@@ -187,7 +211,8 @@ class Library:
         yield Waiting()
         from service.writing import write
 
-        with closing(write(self._llm, answer, sources, self._prompt_tokens, strict=generate == "always")) as events:
+        writing = write(self._llm, answer, sources, self._prompt_tokens, strict=generate == "always")
+        with stage("generate"), closing(writing) as events:
             for event in events:
                 yield replace(event, took_ms=_ms_since(began)) if isinstance(event, Answer) else event
 
@@ -199,34 +224,35 @@ class Library:
             embedder = self._model(snapshot)
             asked = _read(snapshot, query, _DEFAULT_RANKING)
             ranked = self._rank(snapshot, embedder, query, asked, max(k + 1, N_RANKED), _DEFAULT_RANKING)
-            read = snapshot.passages([each.row_id for each in ranked[: max(k, N_READ)]])
-            page, found = ranked[:k], read[:k]
-            scores = sentence_scores(page, found)
-            probability = _probability(snapshot, asked, ranked[:N_RANKED], read[:N_READ])
-            status = fitted().status(probability)
-            chosen = choose(found, [each.score for each in page], scores) if status != "not_found" else []
-            quotes = tuple(
-                quote(n, found[each.hit], each, _references(snapshot, found[each.hit]))
-                for n, each in enumerate(chosen, start=1)
-            )
-            if status == "answered" and not quotes:  # by what cannot be quoted, such as the middle of a table
-                status = "partial"
-            answer = Answer(
-                question=question,
-                status=status,
-                confidence=round(probability, 4),
-                kind="extractive" if quotes else "none",
-                text=" ".join(f"{each.text} [{each.n}]" for each in quotes),
-                model="",
-                note="",
-                quotes=quotes,
-                hits=_hits(snapshot, page, found, scores, 0),
-                expansions=asked.expansions,
-                generation=snapshot.generation,
-                took_ms=_ms_since(began),
-                next_cursor=query.next_cursor(k, snapshot.generation, self.reranker) if len(ranked) > k else None,
-            )
-            return answer, _cited_passages(snapshot, found) if self._llm is not None else []
+            with stage("passages"):
+                read = snapshot.passages([each.row_id for each in ranked[: max(k, N_READ)]])
+                page, found = ranked[:k], read[:k]
+                scores = sentence_scores(page, found)
+                probability = _probability(snapshot, asked, ranked[:N_RANKED], read[:N_READ])
+                status = fitted().status(probability)
+                chosen = choose(found, [each.score for each in page], scores) if status != "not_found" else []
+                quotes = tuple(
+                    quote(n, found[each.hit], each, _references(snapshot, found[each.hit]))
+                    for n, each in enumerate(chosen, start=1)
+                )
+                if status == "answered" and not quotes:  # by what cannot be quoted, such as the middle of a table
+                    status = "partial"
+                answer = Answer(
+                    question=question,
+                    status=status,
+                    confidence=round(probability, 4),
+                    kind="extractive" if quotes else "none",
+                    text=" ".join(f"{each.text} [{each.n}]" for each in quotes),
+                    model="",
+                    note="",
+                    quotes=quotes,
+                    hits=_hits(snapshot, page, found, scores, 0),
+                    expansions=asked.expansions,
+                    generation=snapshot.generation,
+                    took_ms=_ms_since(began),
+                    next_cursor=query.next_cursor(k, snapshot.generation, self.reranker) if len(ranked) > k else None,
+                )
+                return answer, _cited_passages(snapshot, found) if self._llm is not None else []
 
     def verify(self, cited: Sequence[Citation | Claim | Quote | Hit]) -> VerifyReply:
         """Whether the papers' files still read as cited. No model is loaded; no file is read but the index's papers'.
@@ -331,6 +357,15 @@ class Library:
             cited = (each for stored in passages for each in cite(stored, entries).references)
             return ReferencesReply(paper_id, marker, resolve(marker, cited, tuple(entries.values())))
 
+    def remove(self, paper_ids: Sequence[str]) -> Removal:
+        """Take papers out of the index, all of them or none. Raises NotFoundError, IndexBusyError.
+
+        The library sees it from its next call on, and so do other processes.
+        """
+        from service.removal import remove
+
+        return remove(self._reader.folder, [id_of(each) for each in paper_ids])
+
     def info(self) -> Info:
         """What the index is and holds."""
         with self._reader.snapshot() as snapshot:
@@ -382,15 +417,17 @@ class Library:
     def _rank(
         self, snapshot: Snapshot, embedder: Embedder, query: Query, question: Question, k: int, ranking: Ranking
     ) -> list[Scored]:
-        vector = mean_vector([embedder.encode_query(text) for text in question.embedded])
+        with stage("encode"):
+            vector = mean_vector([embedder.encode_query(text) for text in question.embedded])
         if self._reranker is None or not ranking.rerank:
             return rank(snapshot, question, vector, k, query.selection, ranking)
         # The same passages are read again whatever the page, so that the pages of a search join up.
         best = rank(snapshot, question, vector, N_RERANKED, query.selection, ranking)
         rest = rank(snapshot, question, vector, k, query.selection, ranking) if k > N_RERANKED else []
-        # As the embedder read them: without citation markers, a table's rows with its caption and header.
-        texts = [each.passage.embedded_text for each in snapshot.passages([each.row_id for each in best])]
-        return rerank(self._reranker, query.question, best, texts, rest)[:k]
+        with stage("rerank"):
+            # As the embedder read them: without citation markers, a table's rows with its caption and header.
+            texts = [each.passage.embedded_text for each in snapshot.passages([each.row_id for each in best])]
+            return rerank(self._reranker, query.question, best, texts, rest)[:k]
 
 
 def _read(snapshot: Snapshot, query: Query, ranking: Ranking) -> Question:

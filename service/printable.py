@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from indexer.papers import Notice
 
 _SPACES = re.compile(r"[\t\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""C0 and C1 controls (escape sequences begin with one), marks that turn the writing direction, lone surrogates."""
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
+"""C0 and C1 controls (escape sequences begin with one), marks that turn the writing direction or set text above text,
+lone surrogates, and letters that nobody sees (U+E0000 to U+E007F)."""
 
 _MARKS: dict[Notice, str] = {
     "retracted": "RETRACTED",
@@ -20,12 +24,22 @@ _MARKS: dict[Notice, str] = {
 
 def clean(text: str) -> str:
     """The text, safe to print: one character for each of its own, so that offsets into it still hold."""
-    return _CONTROLS.sub("\ufffd", _SPACES.sub(" ", text))
+    return harmless(_SPACES.sub(" ", text))
+
+
+def harmless(text: str) -> str:
+    """The same with its white space as it is: for where that moves nothing, as on a page."""
+    return _CONTROLS.sub("\ufffd", text)
 
 
 def one_line(text: str) -> str:
     """The same on one line, each run of white space one space."""
     return " ".join(clean(text).split())
+
+
+def flat(text: str) -> str:
+    """The same on one line, blanks as they are: columns stay where they were."""
+    return clean(text).replace("\n", " ")
 
 
 def marked(text: str, notices: Sequence[Notice]) -> str:

@@ -295,6 +295,22 @@ class ReferencesReply:
 
 
 @dataclass(frozen=True, slots=True)
+class VitalSigns:
+    """What an open index has at the moment, to be watched."""
+
+    generation: int
+    n_papers: int
+    n_passages: int
+    n_failed_sources: int
+    """Files that gave no paper when they were last looked at."""
+    n_bytes: int
+    """Of its files."""
+    written_at: float
+    """When it was last written to: seconds since 1970, by the file system's clock."""
+    is_model_loaded: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """What an index is and holds."""
 
@@ -319,3 +335,13 @@ class Info:
     dense_lists_searched: int
     dense_recall: float
     """Share of the 10 nearest vectors that a search finds, measured when they were sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What was taken out of the index."""
+
+    removed: tuple[str, ...]
+    """The ids of the papers."""
+    generation: int
+    """The index's, without them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.query import MAX_K, MAX_NAME_CHARACTERS, MAX_PHRASES, MAX_QUERY_CHARACTERS, Filters
 from service.verify import MAX_CLAIMS
@@ -17,6 +17,16 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _whole(given: object) -> object:
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number: of JSON's, `5.0` is one too."""
+_YEARS: dict[str, Any] = {"minimum": 0, "maximum": 9999}
+"""As a schema says it. The library refuses others, in better words."""
+
+
 class FiltersRequest(Request):
     """Which passages may answer; what is left out or empty does not filter."""
 
@@ -25,8 +35,14 @@ class FiltersRequest(Request):
         str,
         Field(description="Words of a section title anywhere on the path, or a section number.", examples=["methods"]),
     ] = ""
-    year_from: Annotated[int, Field(description="The first year of publication; 0 for any.", examples=[2020])] = 0
-    year_to: Annotated[int, Field(description="The last year of publication; 0 for any.", examples=[2026])] = 0
+    year_from: Annotated[
+        Whole,
+        Field(description="The first year of publication; 0 for any.", examples=[2020], json_schema_extra=_YEARS),
+    ] = 0
+    year_to: Annotated[
+        Whole,
+        Field(description="The last year of publication; 0 for any.", examples=[2026], json_schema_extra=_YEARS),
+    ] = 0
     include: Annotated[
         list[Literal["back_matter", "references"]],
         Field(description="What is searched beside the papers' bodies, by its words alone.", examples=[["references"]]),
@@ -67,9 +83,10 @@ Text = Annotated[
         max_length=MAX_QUERY_CHARACTERS,
         description='Words or a question. In it, `"bone mass"` is required, `-mice` excluded, and `section:methods`, '
         "`year:2018..2020` and `paper:PMC12898183` filter.",
+        json_schema_extra={"minLength": 1},
     ),
 ]
-K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give.")]
+K = Annotated[Whole, Field(ge=1, le=MAX_K, description="The most passages to give.")]
 FiltersField = Annotated[FiltersRequest, Field(description="Which passages may be found.")]
 
 Cited = Annotated[

@@ -98,7 +98,7 @@ def load_reranker(name: str, *, threads: int | None = None) -> Reranker:
         _check_architecture(name, folder)
         from sentence_transformers import CrossEncoder
 
-        model = CrossEncoder(str(folder), device="cpu", local_files_only=True)
+        model = CrossEncoder(str(folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True})
     if model.num_labels != 1:
         raise ModelError(
             f"{name} gives {model.num_labels} scores for a pair of texts, and a re-ranker gives one: name another with "

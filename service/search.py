@@ -28,6 +28,7 @@ from indexer.store import (
     word_code,
 )
 from service.reading import Question, Reading, Slot, inverse_document_frequency, phrases
+from service.stages import stage
 
 DENSE_WEIGHT = 0.6
 """Share of the dense score in the mix; the lexical one has the rest. Measured: docs/decisions/0002-ranking.md."""
@@ -105,10 +106,25 @@ def rank(
     n = MIN_CANDIDATES
     while n < _CANDIDATES_PER_HIT * k:
         n *= 2
-    selected = snapshot.select(selection)
-    nearest = snapshot.nearest(vector, n, selected)
-    matches = [snapshot.lexical(phrases([reading]), selected) for reading in question.readings]
-    candidates = np.unique(np.concatenate([nearest, *(_best(*match, n) for match in matches)]))
+    with stage("candidates"):
+        selected = snapshot.select(selection)
+        nearest = snapshot.nearest(vector, n, selected)
+        matches = [snapshot.lexical(phrases([reading]), selected) for reading in question.readings]
+        candidates = np.unique(np.concatenate([nearest, *(_best(*match, n) for match in matches)]))
+    with stage("score"):
+        return _scored(snapshot, question, vector, k, ranking, matches, candidates)
+
+
+def _scored(
+    snapshot: Snapshot,
+    question: Question,
+    vector: Vectors,
+    k: int,
+    ranking: Ranking,
+    matches: Sequence[tuple[Ids, Scores]],
+    candidates: Ids,
+) -> list[Scored]:
+    """The best `k` of the candidates."""
     similar = snapshot.similarities(vector, candidates.tolist())
     near = _Near.of(similar, candidates)
     wording = Wording(_words(snapshot, similar, candidates))

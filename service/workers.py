@@ -11,29 +11,47 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
-from threading import Thread
+from threading import RLock, Thread
 from types import TracebackType
 from typing import Self
 
 _log = logging.getLogger(__name__)
 
 _CONTEXT = get_context("spawn")
-_PAUSE = 1.0
-"""Seconds before a process that ended is replaced: one that cannot start must not take a CPU."""
-_GRACE = 10.0
-"""Seconds that a process has to end when it is told to."""
+_PAUSE_S = 1.0
+"""Before a process that ended is replaced. Twice as long each time it ends young: one that cannot start must not take
+a CPU."""
+_MAX_PAUSE_S = 60.0
+_YOUNG_S = 60.0
+"""A process that went on for longer had started well."""
+_GRACE_S = 30.0
+"""That a process has to end when it is told to: more than it gives what it has begun."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """One of the processes, and what becomes of it."""
+
+    process: BaseProcess
+    started_at: float
+    pause_s: float = _PAUSE_S / 2
+    due_at: float | None = None
+    """When another takes its place; None while it lives."""
 
 
 class Workers:
     """Processes that each call `work` once, which goes on until SIGTERM or SIGINT. One that ends is replaced."""
 
-    def __init__(self, n: int, work: Callable[[], None]) -> None:
-        """`work` must be picklable."""
+    def __init__(self, n: int, work: Callable[[], None], ended: Callable[[int], None] = lambda pid: None) -> None:
+        """`work` must be picklable. `ended` is told of a process that came to an end unasked."""
         self._work = work
+        self._ended = ended
+        self._turn = RLock()  # a signal may come to the thread that has it
         self._ending = False
-        self._processes = [self._started() for _ in range(n)]
+        self._places = [_Place(self._started(), time.monotonic()) for _ in range(n)]
         self._watcher = Thread(target=self._watch, daemon=True)
 
     def _started(self) -> BaseProcess:
@@ -42,28 +60,53 @@ class Workers:
         return process
 
     def _watch(self) -> None:
-        while self._processes:
-            connection.wait([process.sentinel for process in self._processes])
-            time.sleep(_PAUSE)
-            if self._ending:
-                return
-            for n, process in enumerate(self._processes):
-                if not process.is_alive():
-                    _log.warning("a worker process ended (exit code %s): another takes its place", process.exitcode)
-                    self._processes[n] = self._started()
+        while self._places:
+            dues = [place.due_at for place in self._places if place.due_at is not None]
+            timeout_s = max(0.0, min(dues) - time.monotonic()) if dues else None
+            ended = connection.wait([each.process.sentinel for each in self._places if each.due_at is None], timeout_s)
+            with self._turn:
+                if self._ending:
+                    return
+                for place in self._places:
+                    if place.process.sentinel in ended:
+                        place.process.join()  # its files are closed, and it may not be quite gone
+                    self._look_after(place)
+
+    def _look_after(self, place: _Place) -> None:
+        now = time.monotonic()
+        if place.due_at is None and not place.process.is_alive():
+            is_young = now - place.started_at < _YOUNG_S
+            place.pause_s = min(2 * place.pause_s, _MAX_PAUSE_S) if is_young else _PAUSE_S
+            place.due_at = now + place.pause_s
+            code = place.process.exitcode or 0
+            _log.error(
+                "worker process %d ended (%s): another takes its place in %.0f s",
+                place.process.pid,
+                f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}",
+                place.pause_s,
+            )
+            if place.process.pid is not None:
+                self._ended(place.process.pid)
+        elif place.due_at is not None and now >= place.due_at:
+            place.process, place.started_at, place.due_at = self._started(), now, None
 
     def __enter__(self) -> Self:
         self._watcher.start()
         return self
 
+    def stop(self) -> None:
+        """Tell them to end, and go on; may be called from a signal's handler."""
+        with self._turn:
+            self._ending = True
+        for place in self._places:
+            place.process.terminate()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ending = True
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join(_GRACE)
+        self.stop()
+        for process in [place.process for place in self._places]:
+            process.join(_GRACE_S)
             if process.is_alive():
                 process.kill()
 

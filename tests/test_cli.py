@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from service.terminal.answers import passage_text
 from service.terminal.lines import console_of
 from tests.conftest import Run
 from tests.corpus import KETTLES, LIMPETS
+from tests.databases import opened
 
 pytestmark = pytest.mark.model
 
@@ -85,7 +85,7 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert " ".join(COMMANDS) == "index fetch ask search show verify papers remove info eval serve tools mcp"
+    assert " ".join(COMMANDS) == "index fetch ask search show verify papers remove info eval serve tools mcp keys"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -443,14 +443,13 @@ def test_a_text_without_headings_is_a_paper(loccit: Loccit, workdir: Path) -> No
 
 
 def spoil(index: Path, statement: str, *values: str) -> None:
-    connection = sqlite3.connect(index / "index.sqlite")
+    connection = opened(index / "index.sqlite")
     connection.execute(statement, values)
-    connection.commit()
     connection.close()
 
 
 def of_another_model(index: Path) -> None:
-    connection = sqlite3.connect(index / "index.sqlite")
+    connection = opened(index / "index.sqlite")
     (manifest,) = connection.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone()
     connection.close()
     changed = re.sub(r'"weights_sha256": "[0-9a-f]+"', f'"weights_sha256": "{"0" * 64}"', manifest)
@@ -630,6 +629,11 @@ EXIT_CODES = {
     "SourceError": 1,
     "ModelError": 1,
     "GenerationError": 1,
+    "AccessError": 1,
+    "KeyNeededError": 1,
+    "MisdirectedError": 1,
+    "OverloadError": 1,
+    "RateError": 1,
     "IndexStateError": 3,
     "IndexMissingError": 3,
     "IndexMismatchError": 3,
@@ -732,7 +736,8 @@ def test_serve_answers_until_interrupted(
     with urllib.request.urlopen(f"{url}/readyz", timeout=30) as reply:
         assert json.load(reply) == {"status": "ready"}
     body = json.dumps({"query": QUESTION, "k": 1}).encode()
-    request = urllib.request.Request(f"{url}/v1/search", body, {"content-type": "application/json"})
+    headers = {"content-type": "application/json", "x-request-id": "mine"}
+    request = urllib.request.Request(f"{url}/v1/search", body, headers)
     with urllib.request.urlopen(request, timeout=30) as reply:
         hit = json.load(reply)["hits"][0]
     assert hit["citation"]["label"] == "Marsh et al. 2021, §3.2 Grip and Temperature, ¶2"
@@ -745,7 +750,8 @@ def test_serve_answers_until_interrupted(
     )
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, "", "loccit: stopped\n")
+    assert (process.returncode, out) == (130, "")
+    assert re.fullmatch(r"\S+Z INFO \[mine\] POST /v1/search 200 [\d.]+ ms 127\.0\.0\.1\nloccit: stopped\n", err), err
 
 
 @pytest.mark.parametrize("service", ["2"], indirect=True)
@@ -764,7 +770,8 @@ def test_a_worker_that_ends_is_replaced(service: tuple[subprocess.Popen[str], st
             if condition():
                 return
             time.sleep(0.1)
-        raise AssertionError(workers())
+        process.kill()
+        raise AssertionError(workers(), process.communicate()[1])
 
     if not Path("/proc/self/stat").exists():
         pytest.skip("there is no /proc to see processes in")
@@ -796,7 +803,7 @@ def _bytes(folder: Path) -> bytes:
 
 
 def test_a_host_that_is_not_ours(loccit: Loccit, built: Path) -> None:
-    run = loccit("serve", "--index", built, "--host", "no.such.host.invalid")
+    run = loccit("serve", "--index", built, "--host", "no.such.host.invalid", "--allow-anonymous")
     assert run.code == 1
     assert run.err.startswith("loccit: cannot listen on no.such.host.invalid port 8000: ")
 

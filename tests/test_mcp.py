@@ -398,7 +398,7 @@ def test_stdio_starts_without_an_index_and_ends_when_told_to(built: Path, tmp_pa
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert process.stderr is not None
-        assert process.stderr.read().startswith("there is no index in ")
+        assert process.stderr.read().startswith("loccit: there is no index in ")
     assert not list(folder.glob("*-wal"))
 
 
@@ -709,6 +709,11 @@ PROTOCOL_ERRORS = {  # what a class is where a resource is read: by the newest p
     "SourceError": (-32602, -32602),
     "ModelError": (-32603, -32603),
     "GenerationError": (-32603, -32603),
+    "AccessError": (-32602, -32602),
+    "KeyNeededError": (-32602, -32602),
+    "MisdirectedError": (-32602, -32602),
+    "OverloadError": (-32603, -32603),
+    "RateError": (-32602, -32602),
     "IndexStateError": (-32603, -32603),
     "IndexMissingError": (-32603, -32603),
     "IndexMismatchError": (-32603, -32603),

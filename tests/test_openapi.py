@@ -27,6 +27,7 @@ OPERATIONS = {
     "verify": ("post", "/v1/verify"),
     "list_papers": ("get", "/v1/papers"),
     "show_paper": ("get", "/v1/papers/{paper_id}"),
+    "remove_paper": ("delete", "/v1/papers/{paper_id}"),
     "show_source": ("get", "/v1/papers/{paper_id}/source"),
     "show_passage": ("get", "/v1/passages/{passage_id}"),
     "health": ("get", "/healthz"),

@@ -29,7 +29,7 @@ def test_what_is_packed_comes_back(n: int) -> None:
     vectors = PassageVectors(unit(random.standard_normal(384)), unit(random.standard_normal((n, 384))))
     passage, sentences = pack(vectors)
     assert (len(passage), len(sentences)) == (4 * 384, n * (4 + 384))
-    assert np.array_equal(unpack_passage(passage), vectors.passage)
+    assert np.array_equal(unpack_passage(passage, 384), vectors.passage)
     back = unpack_sentences(sentences, 384)
     assert back.shape == (n, 384)
     assert np.max(np.abs(back - vectors.sentences)) <= np.max(np.abs(vectors.sentences)) / 254 * 1.001

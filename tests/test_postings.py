@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from indexer.store import IndexReader, IndexWriter, Manifest, Snapshot
 from indexer.store import postings as module
 from indexer.store.postings import FTS_WEIGHTS, PassageTerms, bm25, document_frequency, read_collection, write
 from indexer.store.schema import DATABASE, create
+from tests.databases import Connection, opened
 from tests.fakes import WordEmbedder
 
 EMBEDDER = WordEmbedder()
@@ -119,7 +119,7 @@ def check(snapshot: Snapshot) -> None:
 
 def counts(folder: Path) -> tuple[int, int, int]:
     """Numbers of segments, of rows in them, and of rows noted as removed."""
-    with closing(sqlite3.connect(folder / DATABASE)) as connection:
+    with closing(opened(folder / DATABASE)) as connection:
         lengths = [len(row[0]) for row in connection.execute("SELECT passages FROM segments")]
         (segments_of_lists,) = connection.execute("SELECT count(DISTINCT segment) FROM postings").fetchone()
         (n_removed,) = connection.execute("SELECT count(*) FROM removed_rows").fetchone()
@@ -181,7 +181,7 @@ def test_by_default_bodies_and_what_has_a_vector_are_searched(tmp_path: Path) ->
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+def connection(tmp_path: Path) -> Iterator[Connection]:
     """An index's tables, without papers, whose row ids go up to 100,000."""
     with closing(create(tmp_path, MANIFEST)) as made:
         made.execute("BEGIN")
@@ -193,20 +193,20 @@ def some_terms(row: int) -> PassageTerms:
     return PassageTerms(row % 5 > 0, "titl", "head bone", f"bone term{row % 7} {'bone ' * (row % 3)}\nrow{row}")
 
 
-def scored(connection: sqlite3.Connection, *asked: str) -> dict[int, float]:
+def scored(connection: Connection, *asked: str) -> dict[int, float]:
     collection = read_collection(connection)
     scores = bm25(connection, collection, asked)
     return {int(place) + collection.first: float(scores[place]) for place in np.flatnonzero(scores)}
 
 
 def test_segments_stay_few_and_lists_are_copied_few_times(
-    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1,000 commits of 4 rows have five tiers: at most 7 segments of each, and a row is written once in each."""
     n_written = 0
     insert = module._insert
 
-    def counted(connection: sqlite3.Connection, passages: np.ndarray, lists: Iterable[tuple[str, bytes]]) -> None:
+    def counted(connection: Connection, passages: np.ndarray, lists: Iterable[tuple[str, bytes]]) -> None:
         nonlocal n_written
         n_written += len(passages)
         insert(connection, passages, lists)
@@ -233,7 +233,7 @@ def test_segments_stay_few_and_lists_are_copied_few_times(
     assert scored(connection, "bone", "term3", "row77") == merged
 
 
-def test_rows_that_are_gone_leave_with_the_next_merge(connection: sqlite3.Connection) -> None:
+def test_rows_that_are_gone_leave_with_the_next_merge(connection: Connection) -> None:
     """At once when a quarter of their segment is gone; else when it is one of eight; never to come back."""
     for n in range(7):
         write(connection, {row: some_terms(row) for row in range(100 * n + 1, 100 * n + 101)})
@@ -263,7 +263,7 @@ def test_rows_that_are_gone_leave_with_the_next_merge(connection: sqlite3.Connec
     assert scored(connection, "bone", "titl", "term2").keys() == expected.keys()
 
 
-def test_a_frequency_too_large_to_store_is_the_largest(connection: sqlite3.Connection) -> None:
+def test_a_frequency_too_large_to_store_is_the_largest(connection: Connection) -> None:
     write(connection, {1: PassageTerms(True, "", "", "bone " * 40_000), 2: PassageTerms(True, "", "", "a b")})
     (blob,) = connection.execute("SELECT postings FROM postings WHERE term = 'bone'").fetchone()
     assert np.frombuffer(blob, dtype=module._POSTING).tolist() == [(1, 65_535)]
@@ -349,9 +349,8 @@ def test_damaged_lists_are_named(tmp_path: Path, harm: str) -> None:
         for n in range(5):
             corpus.put(writer, f"p{n}")
         writer.commit()
-    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+    with closing(opened(tmp_path / DATABASE)) as connection:
         connection.execute(harm)
-        connection.commit()
     with reading(tmp_path) as snapshot:
         with pytest.raises(IndexDamagedError, match="word lists cannot be read"):
             snapshot.lexical(["sugar", "bone"], None)

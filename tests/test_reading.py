@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from indexer.terms import greek_spellings, terms
 from service.library import Library
 from service.query import Filters, Query
 from service.reading import Question, read_question
+from tests.databases import opened
 from tests.fakes import WordEmbedder
 
 CONFIG = BuildConfig(model="words", max_wordpieces=48, merge_below=0)
@@ -271,7 +271,7 @@ def test_names_go_with_their_paper(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "index"
     copy.mkdir()
     (copy / DATABASE).write_bytes((folder / DATABASE).read_bytes())
-    connection = sqlite3.connect(copy / DATABASE)
+    connection = opened(copy / DATABASE)
     rows = connection.execute("SELECT short, short_start, short_end, long, long_start, long_end FROM abbreviations")
     spans = {short: (SUGAR[a:b], long, SUGAR[c:d]) for short, a, b, long, c, d in rows if short == "AGE"}
     assert spans == {"AGE": ("AGEs", "Advanced glycation end products", "Advanced glycation end products")}
@@ -281,7 +281,7 @@ def test_names_go_with_their_paper(folder: Path, tmp_path: Path) -> None:
         for paper_id in ("PMC7001", "PMC7002", "PMC7003", "PMC7004", "PMC7005"):
             writer.remove(paper_id)
         writer.commit()
-    connection = sqlite3.connect(copy / DATABASE)
+    connection = opened(copy / DATABASE)
     assert connection.execute("SELECT count(*) FROM aliases").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM abbreviations").fetchone() == (0,)
     connection.close()

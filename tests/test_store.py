@@ -7,11 +7,12 @@ import json
 import math
 import multiprocessing
 import shutil
-import sqlite3
 import threading
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +27,7 @@ from indexer.errors import (
     IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
+    IndexStateError,
     NotFoundError,
     SourceError,
     UsageError,
@@ -34,10 +36,12 @@ from indexer.papers import Span
 from indexer.plaintext import plain_text
 from indexer.store import Ids, IndexReader, IndexWriter, Selection, Snapshot
 from indexer.store import dense as dense_module
+from indexer.store.database import damage_named
 from indexer.store.postings import FTS_WEIGHTS
-from indexer.store.schema import DATABASE, VECTORS, Commit, damage_named
+from indexer.store.schema import DATABASE, VECTORS, Commit
 from indexer.store.selection import folded_words, phrase_pattern
 from indexer.terms import fold, terms
+from tests.databases import opened
 from tests.fakes import WordEmbedder
 
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=0)
@@ -195,7 +199,7 @@ def test_a_large_index_is_gone_on_with_and_made_anew_when_it_has_grown(many: Pat
     write_more(432)
     build([tmp_path / "more"], many, WordEmbedder(), CONFIG)
     assert facts() == (32, 2160, 2160)  # the writer made it anew
-    connection = sqlite3.connect(many / DATABASE)
+    connection = opened(many / DATABASE)
     held = before.caught_up(connection, 32)  # a reader goes on with what it has
     connection.close()
     assert (held.structure.n_made_with, held.structure.n_new, len(held.search(query, 9999))) == (960, 1400, 2160)
@@ -212,7 +216,7 @@ def test_another_models_rows_are_not_searched_in_the_lists_of_the_old(many: Path
 
     held = dense_module.load(many / VECTORS, 32)
     build([tmp_path / "papers"], many, Otherwise(), CONFIG, rebuild=True)
-    connection = sqlite3.connect(many / DATABASE)
+    connection = opened(many / DATABASE)
     for caught_up in (held.caught_up(connection, 32), dense_module.load(many / VECTORS, 32)):
         assert not np.array_equal(lists_of(held), lists_of(caught_up))
         assert caught_up.structure.n_new == 0
@@ -642,7 +646,7 @@ def test_an_open_reader_follows_a_database_that_is_replaced(index: Path, tmp_pat
     reader = IndexReader(index)
     with reader.snapshot() as outer, reader.snapshot() as inner:
         assert outer.counts() == inner.counts() == {"papers": 12, "passages": 72, "vectors": 60}  # two connections
-    connection = sqlite3.connect(index / DATABASE)
+    connection = opened(index / DATABASE)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
     write_papers(tmp_path / "new", n=2, seed=4)
@@ -680,7 +684,7 @@ def test_a_snapshot_taken_before_a_commit_needs_no_file(index: Path, monkeypatch
     monkeypatch.setattr(reader, "folder", index / "nowhere")
     vectors = reader._vectors_at(connection, Commit(*commit), 32)
     assert (len(vectors.ids), vectors.commit) == (60, commit)
-    connection.rollback()
+    connection.execute("ROLLBACK")
     reader._take_back(file, connection)
     reader.close()
 
@@ -750,13 +754,13 @@ def test_missing_and_damaged_indexes_are_told_apart(index: Path, tmp_path: Path)
         IndexReader(half)
     other = tmp_path / "other"
     other.mkdir()
-    connection = sqlite3.connect(other / DATABASE)
+    connection = opened(other / DATABASE)
     connection.execute("CREATE TABLE x (y)")
     connection.close()
     with pytest.raises(IndexDamagedError, match="not a loccit index"):
         IndexReader(other)
     newer = copy("newer")
-    connection = sqlite3.connect(newer / DATABASE)
+    connection = opened(newer / DATABASE)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(IndexMismatchError, match="schema version 99"):
@@ -764,9 +768,8 @@ def test_missing_and_damaged_indexes_are_told_apart(index: Path, tmp_path: Path)
     with pytest.raises(IndexMismatchError, match="schema version 99"):
         IndexWriter(newer, None)
     blank = copy("blank")
-    connection = sqlite3.connect(blank / DATABASE)
+    connection = opened(blank / DATABASE)
     connection.execute("DELETE FROM meta WHERE key = 'manifest'")
-    connection.commit()
     connection.close()
     with pytest.raises(IndexDamagedError, match="manifest"):
         IndexReader(blank)
@@ -782,9 +785,8 @@ def test_a_rebuild_sets_an_unreadable_index_aside(index: Path, tmp_path: Path) -
 @pytest.mark.parametrize("harm", ["manifest", "pages"])
 def test_a_rebuild_mends_what_shows_only_when_it_is_read(index: Path, tmp_path: Path, harm: str) -> None:
     if harm == "manifest":
-        connection = sqlite3.connect(index / DATABASE)
+        connection = opened(index / DATABASE)
         connection.execute("DELETE FROM meta WHERE key = 'manifest'")
-        connection.commit()
         connection.close()
     else:
         raw = bytearray((index / DATABASE).read_bytes())
@@ -797,31 +799,36 @@ def test_a_rebuild_mends_what_shows_only_when_it_is_read(index: Path, tmp_path: 
     assert found == pytest.approx(truth, abs=1e-5)
 
 
-def sqlite_says(statement: str, path: str = ":memory:") -> sqlite3.Error:
-    connection = sqlite3.connect(path)
-    try:
-        connection.execute(statement)
-    except sqlite3.Error as error:
-        return error
-    finally:
-        connection.close()
+def sqlite_says(statement: str) -> apsw.Error:
+    with closing(apsw.Connection(":memory:")) as connection:
+        try:
+            connection.execute(statement)
+        except apsw.Error as error:
+            return error
     raise AssertionError(statement)
 
 
 def test_only_damage_is_called_damage(tmp_path: Path) -> None:
-    def told(error: sqlite3.Error) -> type[BaseException]:
-        with pytest.raises((sqlite3.Error, IndexDamagedError, IndexNotWritableError)) as caught, damage_named(tmp_path):
+    def told(error: Exception) -> type[BaseException]:
+        with pytest.raises((apsw.Error, IndexStateError)) as caught, damage_named(tmp_path):
             raise error
         return caught.type
 
+    def failed(code: int) -> type[BaseException]:
+        return told(apsw.exception_for(code))
+
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"no database " * 100)
-    assert told(sqlite_says("SELECT * FROM sqlite_schema", str(garbage))) is IndexDamagedError
+    with pytest.raises(IndexDamagedError, match="not a database"), damage_named(tmp_path):
+        opened(garbage)
     assert told(sqlite_says("SELECT * FROM papers")) is IndexDamagedError  # the schema's version says it is there
-    assert told(sqlite_says(f"SELECT 'x' LIKE '{'x' * 60_000}'")) is sqlite3.OperationalError
-    assert told(sqlite_says(f"SELECT {' AND '.join(['1'] * 2000)}")) is sqlite3.OperationalError
-    assert told(sqlite3.ProgrammingError("Cannot operate on a closed database.")) is sqlite3.ProgrammingError
-    connection = sqlite3.connect(tmp_path / "small")
+    assert told(sqlite_says(f"SELECT 'x' LIKE '{'x' * 60_000}'")) is apsw.SQLError
+    assert told(sqlite_says(f"SELECT {' AND '.join(['1'] * 2000)}")) is apsw.SQLError
+    assert told(apsw.ConnectionClosedError("The connection has been closed")) is apsw.ConnectionClosedError
+    assert failed(apsw.SQLITE_IOERR_DATA) is failed(apsw.SQLITE_IOERR_SHORT_READ) is IndexDamagedError
+    assert failed(apsw.SQLITE_IOERR_WRITE) is failed(apsw.SQLITE_IOERR_FSYNC) is IndexNotWritableError
+    assert failed(apsw.SQLITE_BUSY) is IndexBusyError
+    connection = opened(tmp_path / "small")
     connection.execute("PRAGMA max_page_count = 2")
     connection.execute("CREATE TABLE x (y)")
     with pytest.raises(IndexNotWritableError, match="free space"), damage_named(tmp_path):

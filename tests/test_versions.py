@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -22,6 +21,7 @@ from indexer.likeness import MIN_WORDS, bands, resemblance, signature, words_of
 from indexer.provenance import Provenance, keep_provenance
 from indexer.store import IndexReader, IndexWriter
 from service.library import Library
+from tests.databases import opened
 from tests.fakes import WordEmbedder
 
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=8)
@@ -326,7 +326,7 @@ def test_a_dry_run_of_a_rebuild_leaves_an_index_that_cannot_be_read_as_it_is(tmp
     run(folder, tmp_path / "index")
     database = tmp_path / "index" / "index.sqlite"
     for spoil in ("PRAGMA user_version = 5", "DROP TABLE commits"):
-        with closing(sqlite3.connect(database)) as connection:
+        with closing(opened(database)) as connection:
             connection.execute(spoil)
         before = {path.name for path in database.parent.iterdir()}, database.read_bytes()
         assert run(folder, tmp_path / "index", dry_run=True, rebuild=True).added == ["PMC1000001"]

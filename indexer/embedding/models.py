@@ -18,7 +18,9 @@ from indexer.errors import ModelError
 DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of all-MiniLM-L6-v2's model.safetensors, as published on the hub."""
 
-_WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+_WEIGHTS = "*.safetensors"
+"""What PyTorch pickles (`pytorch_model.bin`) may run code when it is read: it is never."""
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 _SETTING_FILES = ("*.json", "*.txt", "*.model")
 """What else decides how a model reads: its configuration and its tokenizer."""
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -48,10 +50,10 @@ def model_files(name: str, memory: Path) -> ModelFiles:
     folder = model_folder(name)
     weights, settings = (
         sorted({path for pattern in patterns for path in folder.rglob(pattern)})
-        for patterns in (_WEIGHT_FILES, _SETTING_FILES)
+        for patterns in ((_WEIGHTS,), _SETTING_FILES)
     )
     if not weights:
-        raise ModelError(f"{folder} holds no model weights ({' or '.join(_WEIGHT_FILES)})")
+        raise ModelError(f"{folder} holds no model weights in safetensors ({_WEIGHTS})")
     digests = remembered_sha256([*weights, *settings], memory)
     found = ModelFiles(
         name,
@@ -81,18 +83,18 @@ def model_folder(name: str) -> Path:
         return Path(get_model_path())
     path = Path(name).expanduser()
     if path.is_dir():
-        return path
+        return _checked(path)
     if path.is_absolute() or name.startswith("."):
         raise ModelError(f"{name}: there is no such folder; name a sentence-transformers folder or a hub model")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    ignored = ["*.onnx", "*.h5", "*.msgpack", "*.ot", "openvino/*", "*.gguf"]
+    ignored = ["*.onnx", "*.h5", "*.msgpack", "*.ot", "openvino/*", "*.gguf", *_PICKLED]
     try:
         try:
-            return Path(snapshot_download(name, local_files_only=True, ignore_patterns=ignored))
+            return _checked(Path(snapshot_download(name, local_files_only=True, ignore_patterns=ignored)))
         except LocalEntryNotFoundError:
-            return Path(snapshot_download(name, ignore_patterns=ignored))
+            return _checked(Path(snapshot_download(name, ignore_patterns=ignored)))
     except HFValidationError as error:
         raise ModelError(f"{name} is neither a folder nor a hub model's name: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -100,6 +102,17 @@ def model_folder(name: str) -> Path:
             f"the model {name} is not on this machine and the hub did not give it ({type(error).__name__}): "
             "check the name and the network, or name a local folder"
         ) from error
+
+
+def _checked(folder: Path) -> Path:
+    """The folder, in which nothing has weights as a pickle alone. Raises ModelError."""
+    have = {path.parent for path in folder.rglob(_WEIGHTS)}
+    for pickled in sorted(path for pattern in _PICKLED for path in folder.rglob(pattern)):
+        if pickled.parent not in have:
+            raise ModelError(
+                f"{pickled} is a pickle, which may run code when it is read: convert it to safetensors and delete it"
+            )
+    return folder
 
 
 def text_sha256(parts: Iterable[str]) -> str:

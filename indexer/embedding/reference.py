@@ -80,7 +80,9 @@ def load_reference(files: ModelFiles, threads: int | None = None) -> SentenceTra
     with loading(files.folder, threads):
         from sentence_transformers import SentenceTransformer
 
-        model = SentenceTransformer(str(files.folder), device="cpu", local_files_only=True)
+        model = SentenceTransformer(
+            str(files.folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+        )
     dim = model.get_embedding_dimension()
     if not dim or not model.max_seq_length:
         raise ModelError(f"the model in {files.folder} does not say its dimension or how much it reads")

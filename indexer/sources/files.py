@@ -18,6 +18,7 @@ SUFFIXES = frozenset(_FORMATS)
 MAX_BYTES = 50_000_000
 """The longest paper of the measured sets has 1.2 MB; a file forty times that is not one paper."""
 
+_ANNEXED = "/.git/annex/objects/"
 _ADDRESS = re.compile(r"[a-z]{2,}:/")
 """As a path has it: of two slashes, one is left."""
 
@@ -132,8 +133,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    if path.is_symlink() and not path.exists():
-        raise SourceError(f"it is a link to {printable(str(path.readlink()))}, which is not there: put that back")
+    if path.is_symlink():
+        _check_link(path)
     status = path.stat()
     if not S_ISREG(status.st_mode):
         raise SourceError("it is no file that can be read as a whole: remove it, or give it another name")
@@ -143,3 +144,17 @@ def _read(path: Path) -> bytes:
             f"the file has {size / 1e6:.0f} MB, and one paper may have {MAX_BYTES / 1e6:.0f}: split it into papers"
         )
     return path.read_bytes()
+
+
+def _check_link(path: Path) -> None:
+    """Raise SourceError for a link that leads nowhere, or to what by its name is no paper.
+
+    Collections share papers by links, and git-annex keeps files under hashes. But a folder from elsewhere may hold a
+    link that calls someone's private file a paper.
+    """
+    target = printable(str(path.readlink()))
+    if not path.exists():
+        raise SourceError(f"it is a link to {target}, which is not there: put that back")
+    real = path.resolve()
+    if real.suffix.lower() not in SUFFIXES | {path.suffix.lower()} and _ANNEXED not in real.as_posix():
+        raise SourceError(f"it is a link to {target}, which by its name is no paper: name that file itself, or copy it")

@@ -10,6 +10,7 @@ knows nothing of these: they give candidates with plain scores. An index is a fo
 
 from indexer.store.dense import Ids, Scores, are_in
 from indexer.store.files import FailedFile, FileRecord, Standing
+from indexer.store.footprint import on_disk
 from indexer.store.packing import LINE_END, pack_words, unpack_words, word_code
 from indexer.store.reader import IndexReader
 from indexer.store.schema import Manifest, is_index
@@ -36,6 +37,7 @@ __all__ = [
     "StoredPassage",
     "are_in",
     "is_index",
+    "on_disk",
     "pack_words",
     "unpack_words",
     "word_code",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,7 +26,9 @@ import numpy.typing as npt
 
 from indexer.durable import write_whole
 from indexer.embedding import Vectors, available_cpus, unit
+from indexer.store.database import Connection
 from indexer.store.packing import unpack_passage, unpack_sentences
+from indexer.store.payload import PayloadError, check_payload
 from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
 
 Ids = npt.NDArray[np.int64]
@@ -127,7 +129,7 @@ class DenseIndex:
         header = _HEADER.pack(_MAGIC, generation, token.encode(), len(structure), payload.nbytes, checksum)
         write_whole(path, header, structure, payload.data)
 
-    def caught_up(self, connection: sqlite3.Connection, dim: int, *, growth: int = _GROWTH_UNWRITTEN) -> DenseIndex:
+    def caught_up(self, connection: Connection, dim: int, *, growth: int = _GROWTH_UNWRITTEN) -> DenseIndex:
         """This index as the rows have it now, inside the connection's transaction.
 
         Along one line of commits row ids are never used twice, so that a row known by its id is known. An index of
@@ -157,7 +159,20 @@ class DenseIndex:
             index.add_with_ids(vectors, ids)
         return DenseIndex(index, structure, rows, commit, history)
 
-    def renewed(self, connection: sqlite3.Connection, dim: int) -> DenseIndex:
+    def agrees(self, connection: Connection) -> bool:
+        """Whether it has the rows' vectors: the very same where all are compared, else as far as their ids tell."""
+        rows = np.fromiter((row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), dtype=np.int64)
+        if not np.array_equal(rows, self.ids):
+            return False
+        if not isinstance(self._index, faiss.IndexIDMap2) or not len(rows):
+            return True
+        held = np.argsort(faiss.vector_to_array(self._index.id_map))
+        flat: Any = faiss.downcast_index(self._index.index)
+        own = faiss.rev_swig_ptr(flat.get_xb(), len(rows) * self._index.d).reshape(len(rows), self._index.d)
+        parts = _vectors(connection, rows, self._index.d)
+        return all(np.array_equal(own[held[np.searchsorted(rows, ids)]], vectors) for ids, vectors in parts)
+
+    def renewed(self, connection: Connection, dim: int) -> DenseIndex:
         """The same, and made anew where it has grown out of its structure: to be saved."""
         return self.caught_up(connection, dim, growth=_GROWTH)
 
@@ -182,21 +197,39 @@ def load(path: Path, dim: int) -> DenseIndex:
     try:
         with path.open("rb") as file:
             magic, commit, n_structure, n_payload, checksum = _header(file)
-            structure = file.read(n_structure) if magic == _MAGIC else b""
-            payload = np.fromfile(file, dtype=np.uint8)
+            fits = _HEADER.size + n_structure + n_payload == os.fstat(file.fileno()).st_size
+            structure = file.read(n_structure) if magic == _MAGIC and fits else b""
+            payload = np.fromfile(file, dtype=np.uint8) if structure else np.empty(0, dtype=np.uint8)
     except FileNotFoundError:
         return empty(dim)
     except (OSError, struct.error) as error:
         _log.warning("%s cannot be read (%s): making it anew from the rows", path, error)
         return empty(dim)
-    if magic != _MAGIC or len(payload) != n_payload or _checksum(structure, payload) != checksum:
+    if not structure or len(payload) != n_payload or _checksum(structure, payload) != checksum:
         _log.warning("%s is damaged, or another version's: making it anew from the rows", path)
         return empty(dim)
-    index = faiss.deserialize_index(payload)
-    if index.d != dim:
-        _log.warning("%s holds vectors of another size: making it anew from the rows", path)
+    try:
+        ids, n_lists = check_payload(payload, dim)
+        made = _read_structure(structure, n_lists)
+        index = faiss.deserialize_index(payload)
+    except (PayloadError, RuntimeError) as error:
+        _log.warning("%s holds no vectors of this index (%s): making it anew from the rows", path, error)
         return empty(dim)
-    return DenseIndex(index, Structure(**json.loads(structure)), _ids_of(index), commit, frozenset({commit}))
+    return DenseIndex(index, made, ids, commit, frozenset({commit}))
+
+
+def _read_structure(text: bytes, n_lists: int) -> Structure:
+    """The structure of an index with so many lists. Raises PayloadError."""
+    try:
+        structure = Structure(**json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise PayloadError(f"its structure cannot be read: {error}") from error
+    numbers = (structure.n_lists, structure.n_probed, structure.n_made_with, structure.n_new)
+    if not all(type(each) is int and each >= 0 for each in numbers) or not isinstance(structure.recall, float):
+        raise PayloadError("its structure holds what is no number")
+    if structure.n_lists != n_lists or not min(n_lists, 1) <= structure.n_probed <= n_lists:
+        raise PayloadError(f"{n_lists} lists where {structure.n_lists} are told of, {structure.n_probed} to search")
+    return structure
 
 
 def _header(file: BinaryIO) -> tuple[bytes, Commit, int, int, int]:
@@ -224,18 +257,6 @@ def _flat(dim: int) -> faiss.Index:
     return faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
 
 
-def _ids_of(index: faiss.Index) -> Ids:
-    """The index's row ids, ascending."""
-    if isinstance(index, faiss.IndexIDMap2):
-        return np.sort(faiss.vector_to_array(index.id_map))
-    assert isinstance(index, faiss.IndexIVF)
-    lists = index.invlists
-    assert lists is not None
-    sizes = [lists.list_size(n) for n in range(index.nlist)]
-    parts = [faiss.rev_swig_ptr(lists.get_ids(n), size) for n, size in enumerate(sizes) if size]
-    return np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
-
-
 def _selector(allowed: Ids) -> faiss.IDSelector:
     """What lets these rows through, ascending: a bit a row, as long as that is not many more bytes than the ids."""
     if allowed[-1] > 64 * len(allowed) + (1 << 23):
@@ -260,7 +281,7 @@ def _suits(structure: Structure, n: int, growth: int) -> bool:
     return n > EXACT_ROWS // _GROWTH and structure.n_new <= structure.n_made_with * (growth - 1)
 
 
-def _made(connection: sqlite3.Connection, rows: Ids, dim: int) -> tuple[faiss.Index, Structure]:
+def _made(connection: Connection, rows: Ids, dim: int) -> tuple[faiss.Index, Structure]:
     """An index of these rows, in the structure that suits their number."""
     if len(rows) <= EXACT_ROWS:
         index = _flat(dim)
@@ -307,22 +328,22 @@ class _Nearest:
         return float(np.mean([np.isin(wanted, got).mean() for wanted, got in zip(self._ids, found, strict=True)]))
 
 
-def _queries(connection: sqlite3.Connection, rows: Ids, dim: int) -> Vectors:
+def _queries(connection: Connection, rows: Ids, dim: int) -> Vectors:
     """The direction between a sentence of each of some rows, (n_queries, n_rows): (n_queries, dim)."""
     blobs = _blobs(connection, "sentences", rows.ravel())
     sentences = np.vstack([unpack_sentences(blob, dim)[-1] for blob in blobs])
     return unit(sentences.reshape(*rows.shape, dim).sum(axis=1))
 
 
-def _vectors(connection: sqlite3.Connection, ids: Ids, dim: int) -> Iterator[tuple[Ids, Vectors]]:
+def _vectors(connection: Connection, ids: Ids, dim: int) -> Iterator[tuple[Ids, Vectors]]:
     """These rows, ascending, with their vectors (n, dim), a bounded number at a time."""
     for at in range(0, len(ids), _LOAD_ROWS):
         part = ids[at : at + _LOAD_ROWS]
         blobs = _blobs(connection, "vector", part)
-        yield part, np.vstack([unpack_passage(blob) for blob in blobs]).reshape(len(part), dim)
+        yield part, np.vstack([unpack_passage(blob, dim) for blob in blobs])
 
 
-def _blobs(connection: sqlite3.Connection, column: Literal["vector", "sentences"], ids: Ids) -> Iterator[bytes]:
+def _blobs(connection: Connection, column: Literal["vector", "sentences"], ids: Ids) -> Iterator[bytes]:
     """What the rows have in that column, in the order of the ids."""
     for row_id in ids.tolist():
-        yield connection.execute(f"SELECT {column} FROM vectors WHERE id = ?", (row_id,)).fetchone()[0]
+        yield connection.execute(f"SELECT {column} FROM vectors WHERE id = ?", (row_id,)).get

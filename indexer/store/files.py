@@ -7,13 +7,13 @@ build goes through the files, before the papers themselves: `reconcile` takes ou
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from indexer.likeness import bands
 from indexer.papers import Notice, SourceFormat
+from indexer.store.database import Connection
 
 Standing = tuple[int, ...]
 """What files of one paper are compared by: the greatest is searched."""
@@ -101,7 +101,7 @@ _KNOWN_BY = ("sha256", "own_id", "pmcid", "doi", "pmid")
 class Files:
     """The files of an index, over its connection."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def at(self, origin: str) -> FileRecord | None:
@@ -155,7 +155,7 @@ class Files:
     def put(self, record: FileRecord) -> None:
         """Keep the record, in place of any other of its file."""
         self.forget(record.origin)
-        cursor = self._connection.execute(
+        self._connection.execute(
             f"INSERT INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})",
             (
                 record.origin, record.source, record.sha256, record.provenance, record.paper_id, record.is_searched,
@@ -163,8 +163,9 @@ class Files:
                 " ".join(record.notices), json.dumps(record.standing), record.n_words, record.signature, record.why,
             ),
         )  # fmt: skip
+        file = self._connection.last_insert_rowid()
         self._connection.executemany(
-            "INSERT INTO likenesses VALUES (?, ?)", [(band, cursor.lastrowid) for band in bands(record.signature)]
+            "INSERT INTO likenesses VALUES (?, ?)", [(band, file) for band in bands(record.signature)]
         )
 
     def forget(self, origin: str) -> None:

@@ -9,7 +9,7 @@ are noted beside them, until a merge leaves them out. Knows nothing of papers, t
 from __future__ import annotations
 
 import math
-import sqlite3
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.errors import IndexDamagedError
+from indexer.store.database import REBUILD, Connection
 from indexer.store.dense import Ids, Scores, are_in
-from indexer.store.schema import REBUILD
 from indexer.store.selection import marks
 
 FTS_WEIGHTS = (1.0, 0.5, 1.0)
@@ -47,6 +47,9 @@ _FANOUT = 2**_TIER_BITS
 """So many segments of one tier become one of the next: at most 7 of each, 28 of a million passages."""
 _SMALL = 2**10
 """Rows; a segment with fewer is of the lowest tier all the same."""
+_MAX_SPAN = 1 << 28
+"""Between the first row of an index and the last: each takes up five bytes here, whether or not it is there still. Of a
+million passages, each was made anew some two hundred times."""
 _MAX_GONE = 0.25
 """Of a segment's rows. With more of them gone, it is written anew."""
 _BATCH = 1000
@@ -87,7 +90,7 @@ class Collection:
         return places
 
 
-def read_collection(connection: sqlite3.Connection) -> Collection:
+def read_collection(connection: Connection) -> Collection:
     """The collection as the connection's transaction has it. Raises IndexDamagedError."""
     segments = _segments(connection)
     passages = np.concatenate([np.empty(0, dtype=_PASSAGE), *segments.values()])
@@ -95,7 +98,7 @@ def read_collection(connection: sqlite3.Connection) -> Collection:
         return Collection(0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), ())
     first, last = int(passages["row"].min()), int(passages["row"].max())
     query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
-    if last > connection.execute(query).fetchone()[0]:
+    if last > connection.execute(query).get or last - first > _MAX_SPAN:
         raise _damaged()
     living = passages[~are_in(passages["row"], _removed(connection))]
     places = living["row"] - np.uint32(first)
@@ -108,7 +111,7 @@ def read_collection(connection: sqlite3.Connection) -> Collection:
     return Collection(len(living), first, damping, are_bodies, tuple(with_gone))
 
 
-def document_frequency(connection: sqlite3.Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
+def document_frequency(connection: Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
     """In how many passages each of the terms stands; 0 for one that stands in none. Raises IndexDamagedError.
 
     A list's length says so, which SQLite knows without reading the list. Where rows are gone, the list is read.
@@ -128,7 +131,7 @@ def document_frequency(connection: sqlite3.Connection, collection: Collection, t
     return found
 
 
-def bm25(connection: sqlite3.Connection, collection: Collection, terms: Sequence[str]) -> Scores:
+def bm25(connection: Connection, collection: Collection, terms: Sequence[str]) -> Scores:
     """BM25 of each passage for any of these terms, by its place (n_places,); 0 where none of them stands.
 
     Robertson's formula as FTS5 has it, the frequency of a term weighted by column. Raises IndexDamagedError.
@@ -155,7 +158,7 @@ def _inverse_document_frequency(n_passages: int, n_with_term: int) -> float:
     return max(math.log((n_passages - n_with_term + 0.5) / (n_with_term + 0.5)), _LEAST_IDF)
 
 
-def write(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> None:
+def write(connection: Connection, new: Mapping[int, PassageTerms]) -> None:
     """Add new passages, by row id, as a segment; then merge segments where it is time to. Raises IndexDamagedError."""
     if new:
         _write_segment(connection, new)
@@ -169,7 +172,39 @@ def write(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> No
         _merge(connection, alike, removed)
 
 
-def _write_segment(connection: sqlite3.Connection, new: Mapping[int, PassageTerms]) -> None:
+DIGEST_RANGE = 1 << 64
+"""What sums of digests are taken modulo."""
+
+
+def digest(connection: Connection) -> int:
+    """A number for all that the lists say of rows that are not gone, however it stands in segments.
+
+    The sum of a hash of each entry: lists of some rows and of the others add up to those of all. Raises
+    IndexDamagedError.
+    """
+    removed, total = _removed(connection), 0
+    for passages in _segments(connection).values():
+        living = passages[~are_in(passages["row"], removed)]
+        total += _hash_sum(0, living["row"], living["length"].astype(np.uint64) * 2 + living["is_body"])
+    rows: Any = connection.execute("SELECT term, postings FROM postings WHERE segment IN (SELECT id FROM segments)")
+    for term, blob in rows:
+        entries = _records(blob, _POSTING)
+        entries = entries[~are_in(entries["row"], removed)]
+        total += _hash_sum(zlib.crc32(term.encode()) + 1, entries["row"], entries["halves"])
+    return total % DIGEST_RANGE
+
+
+def _hash_sum(seed: int, rows: npt.NDArray[Any], values: npt.NDArray[Any]) -> int:
+    """Sum of the entries' hashes, by the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
+    with np.errstate(over="ignore"):
+        mixed = (rows.astype(np.uint64) << np.uint64(32)) ^ values.astype(np.uint64)
+        mixed ^= np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        return int((mixed ^ (mixed >> np.uint64(31))).sum(dtype=np.uint64))
+
+
+def _write_segment(connection: Connection, new: Mapping[int, PassageTerms]) -> None:
     numbers: defaultdict[str, int] = defaultdict()
     numbers.default_factory = numbers.__len__  # a term that is new gets the next number
     columns = [[numbers[term] for term in text.split()] for _, *texts in new.values() for text in texts]
@@ -195,15 +230,16 @@ def _write_segment(connection: sqlite3.Connection, new: Mapping[int, PassageTerm
     _insert(connection, passages, zip(vocabulary, lists, strict=True))
 
 
-def _insert(connection: sqlite3.Connection, passages: _Records, lists: Iterable[tuple[str, bytes]]) -> None:
+def _insert(connection: Connection, passages: _Records, lists: Iterable[tuple[str, bytes]]) -> None:
     """Store a segment; its lists in the order of their terms, which is that of the table."""
-    number = connection.execute("INSERT INTO segments (passages) VALUES (?)", (passages.tobytes(),)).lastrowid
+    connection.execute("INSERT INTO segments (passages) VALUES (?)", (passages.tobytes(),))
+    number = connection.last_insert_rowid()
     rows = ((number, *each) for each in lists)
     while batch := list(islice(rows, _BATCH)):
         connection.executemany("INSERT INTO postings VALUES (?, ?, ?)", batch)
 
 
-def _full_tier(connection: sqlite3.Connection) -> list[int]:
+def _full_tier(connection: Connection) -> list[int]:
     """Segments that are to become one; none when no tier is full."""
     tiers: defaultdict[int, list[int]] = defaultdict(list)
     for number, n_bytes in connection.execute("SELECT id, length(passages) FROM segments ORDER BY id"):
@@ -211,7 +247,7 @@ def _full_tier(connection: sqlite3.Connection) -> list[int]:
     return next((alike for _, alike in sorted(tiers.items()) if len(alike) >= _FANOUT), [])
 
 
-def _merge(connection: sqlite3.Connection, numbers: Sequence[int], removed: Ids) -> None:
+def _merge(connection: Connection, numbers: Sequence[int], removed: Ids) -> None:
     """Make one segment of these, without the rows that were removed; those are forgotten."""
     segments = _segments(connection)
     passages = np.concatenate([segments[number] for number in numbers])
@@ -238,13 +274,13 @@ def _without(blob: bytes, removed: Ids) -> bytes:
     return postings[~are_in(postings["row"], removed)].tobytes()
 
 
-def _segments(connection: sqlite3.Connection) -> dict[int, _Records]:
+def _segments(connection: Connection) -> dict[int, _Records]:
     """Each segment's passages."""
     rows = connection.execute("SELECT id, passages FROM segments ORDER BY id")
     return {number: _records(blob, _PASSAGE) for number, blob in rows}
 
 
-def _removed(connection: sqlite3.Connection) -> Ids:
+def _removed(connection: Connection) -> Ids:
     """Rows of segments that are gone, ascending."""
     return np.fromiter(
         (row[0] for row in connection.execute("SELECT id FROM removed_rows ORDER BY id")), dtype=np.int64

@@ -5,7 +5,6 @@ A snapshot is one SQLite read transaction and the FAISS index of the same genera
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from indexer.store import dense
+from indexer.store.database import Connection, damage_named, held_still
 from indexer.store.dense import DenseIndex
 from indexer.store.postings import Collection, read_collection
-from indexer.store.schema import VECTORS, Commit, connect, damage_named, file_identity, read_commits, read_meta
+from indexer.store.schema import VECTORS, Commit, connect, file_identity, read_commits, read_meta
 from indexer.store.snapshot import Snapshot
 
 
@@ -27,7 +27,7 @@ class IndexReader:
         self.folder = folder
         self._lock = threading.Lock()
         self._file = file_identity(folder)
-        self._idle: list[sqlite3.Connection] = [connect(folder)]
+        self._idle: list[Connection] = [connect(folder)]
         self._vectors: DenseIndex | None = None
         self._collection: tuple[Commit, Collection] | None = None
         with self.snapshot():
@@ -38,19 +38,15 @@ class IndexReader:
         """The newest committed generation, held still until the block ends."""
         file, connection = self._lend()
         try:
-            with damage_named(self.folder):
-                connection.execute("BEGIN")
-                try:
-                    commit, manifest = read_meta(connection)
-                    vectors = self._vectors_at(connection, commit, manifest.model.dim)
-                    collection = partial(self._collection_at, connection, commit)
-                    yield Snapshot(connection, commit.generation, manifest, vectors, collection)
-                finally:
-                    connection.rollback()
+            with damage_named(self.folder), held_still(connection):
+                commit, manifest = read_meta(connection)
+                vectors = self._vectors_at(connection, commit, manifest.model.dim)
+                collection = partial(self._collection_at, connection, commit)
+                yield Snapshot(connection, commit.generation, manifest, vectors, collection)
         finally:
             self._take_back(file, connection)
 
-    def _lend(self) -> tuple[tuple[int, int], sqlite3.Connection]:
+    def _lend(self) -> tuple[tuple[int, int], Connection]:
         """A connection to the database that stands in the folder now, and which file that is.
 
         A connection keeps to the file that it opened. When another stands in its place, those to the old one are done.
@@ -64,14 +60,14 @@ class IndexReader:
                 return file, self._idle.pop()
         return file, connect(self.folder)
 
-    def _take_back(self, file: tuple[int, int], connection: sqlite3.Connection) -> None:
+    def _take_back(self, file: tuple[int, int], connection: Connection) -> None:
         with self._lock:
             if file == self._file:
                 self._idle.append(connection)
             else:
                 connection.close()
 
-    def _vectors_at(self, connection: sqlite3.Connection, commit: Commit, dim: int) -> DenseIndex:
+    def _vectors_at(self, connection: Connection, commit: Commit, dim: int) -> DenseIndex:
         """The FAISS index of the connection's commit: at hand, from the file, or caught up from the rows."""
         with self._lock:
             held = self._vectors
@@ -88,7 +84,7 @@ class IndexReader:
             self._vectors = start.caught_up(connection, dim)
             return self._vectors
 
-    def _collection_at(self, connection: sqlite3.Connection, commit: Commit) -> Collection:
+    def _collection_at(self, connection: Connection, commit: Commit) -> Collection:
         """What the connection's commit has to count words by: at hand, or from the rows."""
         with self._lock:
             if self._collection is None or self._collection[0] != commit:

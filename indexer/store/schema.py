@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import json
-import os
+import operator
 import secrets
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock, Timeout
+
 from indexer.chunking import CHUNKER_VERSION
 from indexer.config import BuildConfig
-from indexer.durable import beside, put_in_place
+from indexer.durable import beside, left_beside, make_folder, put_in_place, sweep
 from indexer.embedding import Encoder, ModelIdentity
 from indexer.errors import (
+    ConfigError,
     IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
 )
+from indexer.store.database import (
+    MEND,
+    REBUILD,
+    Connection,
+    create_database,
+    damage_named,
+    has_checksums,
+    memory_database,
+    open_database,
+)
 from indexer.store.files import FILE_TABLES
 from indexer.terms import ACRONYM, TERMS_VERSION
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
+OLDEST_SCHEMA = 6
+"""The oldest that this one can be made of: see `indexer.upkeep.migrate`."""
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
 
 DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"
 LOCK = "writer.lock"
+_JOURNALS = (f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
+_FILES = (DATABASE, VECTORS)
 
-_BUSY_TIMEOUT_MS = 10_000
+_MAX_DIM = 1 << 16
+"""Of a vector: sixteen times what the largest embedders give."""
 
 _TABLES = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -192,14 +209,17 @@ class Manifest:
         """The manifest that `to_json` wrote. Raises IndexDamagedError."""
         try:
             raw = json.loads(text)
-            return cls(
+            found = cls(
                 BuildConfig(**raw.pop("config")),
                 ModelIdentity(**raw.pop("model")),
                 Encoder(**raw.pop("encoder")),
                 **raw,
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if not 0 < operator.index(found.model.dim) <= _MAX_DIM:
+                raise ValueError(f"vectors of {found.model.dim} dimensions")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError) as error:
             raise IndexDamagedError(f"the index's manifest cannot be read ({error}): {REBUILD}") from error
+        return found
 
     def check(self, wanted: Manifest) -> None:
         """Raise IndexMismatchError, naming the first difference, unless `wanted` is the same."""
@@ -217,30 +237,6 @@ class Manifest:
         raise IndexMismatchError(f"{what}: the index was made with {made}, now it is {asked}. {REBUILD}")
 
 
-REBUILD = "Run `loccit index PATH... --rebuild` to make it anew."
-
-
-@contextmanager
-def damage_named(folder: Path) -> Iterator[None]:
-    """Turn SQLite's complaints about the index's files into the index's own errors, naming the folder.
-
-    What says nothing of the files (a statement that is too long, say) goes on as it came: it is no damage, and to make
-    the index anew would not help.
-    """
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        extended = getattr(error, "sqlite_errorcode", 0)
-        code = extended & _PRIMARY_CODE
-        if code in _CLOSED_CODES or (code == sqlite3.SQLITE_IOERR and extended not in _UNREAD_CODES):
-            raise IndexNotWritableError(f"{folder}: {error}; check the disk, its free space and permissions") from error
-        if code in _BUSY_CODES:
-            raise IndexBusyError(f"{folder}: {error}; wait for the other program to end, then try again") from error
-        if code in _DAMAGE_CODES or any(words in str(error) for words in _DAMAGE_WORDS):
-            raise IndexDamagedError(f"{folder / DATABASE}: {error}. {REBUILD}") from error
-        raise
-
-
 @contextmanager
 def refusal_named(folder: Path) -> Iterator[None]:
     """Turn what the system says where the index's files cannot be changed into IndexNotWritableError."""
@@ -252,38 +248,12 @@ def refusal_named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-_PRIMARY_CODE = 0xFF
-"""The lower byte of an extended result code, https://sqlite.org/rescode.html."""
-_CLOSED_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM})
-_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
-_UNREAD_CODES = frozenset(
-    {
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_IOERR_READ,
-        sqlite3.SQLITE_IOERR_SHORT_READ,
-        sqlite3.SQLITE_IOERR_CORRUPTFS,
-        sqlite3.SQLITE_IOERR_DATA,
-    }
-)
-"""Input and output that failed for what stands in the file. Other such codes are of what could not be written."""
-_DAMAGE_WORDS = (
-    "no such table",
-    "no such column",
-    "vtable constructor failed",
-    "invalid fts5 file format",
-    "malformed",
-    "Could not decode to UTF-8",
-)
-"""What a damaged file also looks like, under SQLite's code for any error at all, or Python's none."""
-
-
 def is_index(folder: Path) -> bool:
     """Whether there is an index in the folder, whatever its state."""
     return (folder / DATABASE).exists() or (folder / VECTORS).exists()
 
 
-def connect(folder: Path) -> sqlite3.Connection:
+def connect(folder: Path) -> Connection:
     """A connection to an existing index. Raises IndexMissingError, IndexDamagedError, IndexMismatchError."""
     path = folder / DATABASE
     if not path.is_file():
@@ -295,7 +265,7 @@ def connect(folder: Path) -> sqlite3.Connection:
     if path.stat().st_size == 0:
         raise IndexDamagedError(f"{path} is empty: copy the whole folder again, or {REBUILD}")
     with damage_named(folder):
-        connection = _open(path)
+        connection = open_database(path)
         try:
             _check_file(connection, path)
         except BaseException:
@@ -304,24 +274,90 @@ def connect(folder: Path) -> sqlite3.Connection:
     return connection
 
 
-def create(folder: Path, manifest: Manifest) -> sqlite3.Connection:
+def create(folder: Path, manifest: Manifest) -> Connection:
     """A connection to a new, empty index. Raises IndexNotWritableError."""
     path = folder / DATABASE
     with damage_named(folder), beside(path) as part:
-        with closing(_open(part, mode="rwc")) as connection:
-            connection.executescript(f"BEGIN; {_TABLES}")
-            connection.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
-            connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
-            connection.execute("COMMIT")
-            connection.execute("PRAGMA journal_mode = WAL")
+        begin(part, manifest).close()
         with refusal_named(folder):
-            for log in ("-wal", "-shm", "-journal"):  # of a database that is gone: it would be taken for this one's
-                path.with_name(path.name + log).unlink(missing_ok=True)
+            for journal in _JOURNALS:  # of a database that is gone: it would be taken for this one's
+                (folder / journal).unlink(missing_ok=True)
             put_in_place(part, path)
-        return _open(path)
+        return open_database(path)
 
 
-def read_meta(connection: sqlite3.Connection) -> tuple[Commit, Manifest]:
+def begin(path: Path, manifest: Manifest) -> Connection:
+    """A connection to a new database with the tables of an index, at its first commit."""
+    connection = create_database(path)
+    connection.execute(f"BEGIN; {_TABLES}")
+    connection.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
+    connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
+    connection.execute("COMMIT")
+    connection.pragma("journal_mode", "wal")
+    return connection
+
+
+def scratch() -> Connection:
+    """An index's tables, empty, in memory: to hold what is there against what should be."""
+    connection = memory_database()
+    connection.execute(_TABLES)
+    return connection
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Names of files that were begun, and are not in their places."""
+    return sorted(path.name for name in _FILES for path in left_beside(folder / name))
+
+
+def sweep_folder(folder: Path) -> list[str]:
+    """Remove what a killed process left half made; gives the names. Only who holds the lock makes such files.
+
+    Raises IndexNotWritableError.
+    """
+    left = unfinished(folder)
+    with refusal_named(folder):
+        for name in _FILES:
+            sweep(folder / name)
+    return left
+
+
+def set_aside(folder: Path, why: str) -> Path:
+    """Keep the index's files under names that end in `why`: they are replaced, not destroyed. Gives the database's."""
+    with refusal_named(folder):
+        for name in (*_JOURNALS, VECTORS, DATABASE):
+            path = folder / name
+            if path.exists():
+                path.replace(path.with_name(f"{name}.{why}"))
+    return folder / f"{DATABASE}.{why}"
+
+
+def exchange(folder: Path, part: Path, why: str) -> Path:
+    """Put a whole database in the index's place, and keep the one that was there, as `set_aside` does.
+
+    Its journal goes with it: in the new one's hands it would be played into that. The vectors are made anew.
+    """
+    kept = set_aside(folder, why)
+    put_in_place(part, folder / DATABASE)
+    return kept
+
+
+def take_lock(folder: Path) -> FileLock:
+    """The writer's lock, held until it is released. Raises IndexBusyError at once when another process has it;
+    IndexNotWritableError."""
+    lock = FileLock(folder / LOCK)
+    try:
+        make_folder(folder)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise IndexBusyError(
+            f"another process is writing to {folder}: wait for it to end, then run the command again"
+        ) from error
+    except OSError as error:
+        raise IndexNotWritableError(f"{folder} takes no files ({error}): name another folder with --index") from error
+    return lock
+
+
+def read_meta(connection: Connection) -> tuple[Commit, Manifest]:
     """The newest commit, and the manifest. Raises IndexDamagedError."""
     commit = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC LIMIT 1").fetchone()
     manifest = connection.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone()
@@ -330,7 +366,7 @@ def read_meta(connection: sqlite3.Connection) -> tuple[Commit, Manifest]:
     return Commit(*commit), Manifest.from_json(manifest[0])
 
 
-def read_commits(connection: sqlite3.Connection) -> frozenset[Commit]:
+def read_commits(connection: Connection) -> frozenset[Commit]:
     """Every commit that led to what the connection sees, its own among them."""
     return frozenset(Commit(*row) for row in connection.execute("SELECT generation, token FROM commits"))
 
@@ -344,32 +380,20 @@ def file_identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _open(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    # Journal and shared-memory files cannot be made in a folder that takes none: read such an index as it stands.
-    sealed = mode == "rw" and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-    query = "mode=ro&immutable=1" if sealed else f"mode={mode}"
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{query}", uri=True, isolation_level=None, check_same_thread=False
-    )
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _check_file(connection: sqlite3.Connection, path: Path) -> None:
+def _check_file(connection: Connection, path: Path) -> None:
     """Whose file is this, which schema, and is all of it here?"""
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if application_id != APPLICATION_ID:
+    if connection.pragma("application_id") != APPLICATION_ID:
         raise IndexDamagedError(f"{path} is not a loccit index: name another folder with --index")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = connection.pragma("user_version")
     if version != SCHEMA_VERSION:
-        raise IndexMismatchError(
-            f"{path} has schema version {version}, this loccit reads {SCHEMA_VERSION}: "
-            "install the loccit that made it, or run `loccit index PATH... --rebuild` to make it anew"
+        step = (
+            "run `loccit doctor --repair`, which makes this one of it and keeps it beside"
+            if OLDEST_SCHEMA <= version < SCHEMA_VERSION
+            else "install the loccit that made it, or run `loccit index PATH... --rebuild` to make it anew"
         )
-    if not path.with_name(path.name + "-wal").exists():
-        (n_pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-        if path.stat().st_size < n_pages * page_size:
-            raise IndexDamagedError(f"{path} is cut short: copy the whole folder again, or {REBUILD}")
+        raise IndexMismatchError(f"{path} has schema version {version}, this loccit reads {SCHEMA_VERSION}: {step}")
+    if not has_checksums(connection):
+        raise IndexDamagedError(f"{path}: its pages have no checksums any more. {MEND}")
+    has_log = path.with_name(path.name + "-wal").exists()
+    if not has_log and path.stat().st_size < connection.pragma("page_count") * connection.pragma("page_size"):
+        raise IndexDamagedError(f"{path} is cut short: copy the whole folder again, or {REBUILD}")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +17,10 @@ from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError, UsageError
 from indexer.papers import Notice, PaperOrder, Passage, Reference, Sentence, SourceFormat
 from indexer.store import postings
+from indexer.store.database import Connection
 from indexer.store.dense import DenseIndex, Ids, Scores, Structure
 from indexer.store.files import FailedFile, FileRecord, Files, read_notices
-from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences
+from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences, unpack_text
 from indexer.store.postings import FTS_WEIGHTS, Collection
 from indexer.store.schema import Manifest
 from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
@@ -128,7 +127,7 @@ class Snapshot:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         generation: int,
         manifest: Manifest,
         vectors: DenseIndex,
@@ -307,7 +306,7 @@ class Snapshot:
             f"WHERE passages.id IN ({marks(row_ids)})",
             row_ids,
         )
-        papers = dict(rows.fetchall())
+        papers: dict[int, str] = dict(rows)
         return [papers[row_id] for row_id in row_ids]
 
     def passage(self, passage_id: str, context: int = 0) -> tuple[list[StoredPassage], int]:
@@ -372,7 +371,7 @@ class Snapshot:
     def outline(self, paper_id: str) -> list[dict[str, str | int]]:
         """The paper's section tree as rows of title, number, level, start and role, in reading order."""
         self._known([paper_id])
-        (sections,) = self._connection.execute("SELECT sections FROM papers WHERE paper_id = ?", (paper_id,)).fetchone()
+        sections = self._connection.execute("SELECT sections FROM papers WHERE paper_id = ?", (paper_id,)).get
         rows: list[dict[str, str | int]] = json.loads(sections)
         return rows
 
@@ -392,7 +391,7 @@ class Snapshot:
         row = self._connection.execute(
             "SELECT kept_texts.text FROM kept_texts JOIN papers ON papers.id = paper WHERE paper_id = ?", (paper_id,)
         ).fetchone()
-        return zlib.decompress(row[0]).decode() if row else None
+        return unpack_text(row[0]) if row else None
 
     def files(self, paper_id: str) -> list[FileRecord]:
         """The files of a paper: the one that is searched, then its versions, best first."""
@@ -415,13 +414,12 @@ class Snapshot:
         )
         dim = self.manifest.model.dim
         return {
-            text: PassageVectors(unpack_passage(vector), unpack_sentences(sentences, dim))
+            text: PassageVectors(unpack_passage(vector, dim), unpack_sentences(sentences, dim))
             for text, vector, sentences in rows
         }
 
     def _count(self, table: str) -> int:
-        (n,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-        return int(n)
+        return int(self._connection.execute(f"SELECT count(*) FROM {table}").get)
 
     def _known(self, paper_ids: Sequence[str]) -> None:
         rows = self._connection.execute(
@@ -443,7 +441,7 @@ class Snapshot:
             f"WHERE {where} ORDER BY passages.paper, passages.ordinal",
             values,
         ).fetchall()
-        ids = list(dict.fromkeys(row[0] for row in rows))
+        ids: list[Any] = list(dict.fromkeys(row[0] for row in rows))
         papers = dict(zip(ids, self._papers(f"papers.id IN ({marks(ids)}) ORDER BY papers.id", ids), strict=True))
         return [_passage(row, papers[paper]) for paper, *row in rows]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
-import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,15 +11,11 @@ from dataclasses import asdict, astuple
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-from filelock import FileLock, Timeout
+from typing import Any, Self
 
 from indexer.chunking import sentence_texts
-from indexer.durable import make_folder, sweep
 from indexer.embedding import PassageVectors
 from indexer.errors import (
-    IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
     IndexMissingError,
@@ -30,20 +24,21 @@ from indexer.errors import (
 )
 from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Marker, Paper, Passage
 from indexer.store import dense, postings
+from indexer.store.database import Connection, damage_named
 from indexer.store.files import FailedFile, FileRecord, Files
-from indexer.store.packing import SENTENCE_BREAK, pack, pack_words
+from indexer.store.packing import SENTENCE_BREAK, pack, pack_text, pack_words
 from indexer.store.postings import Collection, PassageTerms
 from indexer.store.schema import (
     DATABASE,
-    LOCK,
     VECTORS,
     Commit,
     Manifest,
     connect,
     create,
-    damage_named,
     read_meta,
-    refusal_named,
+    set_aside,
+    sweep_folder,
+    take_lock,
 )
 from indexer.store.snapshot import Snapshot
 from indexer.terms import terms
@@ -72,9 +67,9 @@ class IndexWriter:
         self.folder = folder
         if manifest is None and not (folder / DATABASE).exists():
             connect(folder)  # raises, with the reason
-        self._lock = _take_lock(folder)
+        self._lock = take_lock(folder)
         try:
-            _sweep(folder)
+            sweep_folder(folder)
             self._connection, self._generation, self.manifest, self.dropped = _open(folder, manifest, rebuild, rehearse)
             self._rebuilding = rebuild
             self._rehearsing = rehearse
@@ -114,8 +109,7 @@ class IndexWriter:
                 f"INSERT INTO aliases VALUES ({', '.join('?' * 6)})", _alias_rows(key, aliases)
             )
             if paper.format != "markdown":
-                kept = zlib.compress(paper.text.encode())
-                self._connection.execute("INSERT INTO kept_texts VALUES (?, ?)", (key, kept))
+                self._connection.execute("INSERT INTO kept_texts VALUES (?, ?)", (key, pack_text(paper.text)))
             markers, numbers = _markers_by_passage(paper, passages), _numbers_by_path(paper)
             sentences = sentence_texts(paper, passages)
             for passage, inside in zip(passages, markers, strict=True):
@@ -242,11 +236,11 @@ class IndexWriter:
             "(SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?)",
             (paper_id,),
         )
-        rows = self._connection.execute(
+        rows: list[Any] = self._connection.execute(
             "SELECT passages.id FROM passages JOIN papers ON papers.id = passages.paper WHERE papers.paper_id = ?",
             (paper_id,),
         ).fetchall()
-        written = [row for row in rows if self._new.pop(row[0], None) is None]
+        written = [(row_id,) for (row_id,) in rows if self._new.pop(row_id, None) is None]
         self._connection.executemany("INSERT INTO removed_rows VALUES (?)", written)
         self._connection.execute("DELETE FROM papers WHERE paper_id = ?", (paper_id,))
 
@@ -263,9 +257,8 @@ class IndexWriter:
 
     def _insert(self, table: str, row: Mapping[str, str | int | None]) -> int:
         names, marks = ", ".join(row), ", ".join("?" * len(row))
-        cursor = self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+        return self._connection.last_insert_rowid()
 
     def _save_vectors(self) -> None:
         commit, manifest = read_meta(self._connection)
@@ -280,30 +273,9 @@ class IndexWriter:
                 ) from error
 
 
-def _take_lock(folder: Path) -> FileLock:
-    lock = FileLock(folder / LOCK)
-    try:
-        make_folder(folder)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise IndexBusyError(
-            f"another process is writing to {folder}: wait for it to end, then run the command again"
-        ) from error
-    except OSError as error:
-        raise IndexNotWritableError(f"{folder} takes no files ({error}): name another folder with --index") from error
-    return lock
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a writer that was killed left half written. Only the holder of the lock writes such files."""
-    with refusal_named(folder):
-        for name in (DATABASE, VECTORS):
-            sweep(folder / name)
-
-
 def _open(
     folder: Path, manifest: Manifest | None, rebuild: bool, rehearse: bool
-) -> tuple[sqlite3.Connection, int, Manifest, frozenset[str]]:
+) -> tuple[Connection, int, Manifest, frozenset[str]]:
     """A connection to the index, made or checked; its generation and manifest; papers dropped for a rebuild."""
     try:
         connection = _connect_or_create(folder, manifest)
@@ -321,12 +293,12 @@ def _open(
     except (IndexDamagedError, IndexMismatchError):
         if not rebuild or manifest is None or rehearse:
             raise
-        _set_aside(folder)
+        set_aside(folder, "unusable")
         connection = create(folder, manifest)
         return connection, read_meta(connection)[0].generation, manifest, frozenset()
 
 
-def _emptied(connection: sqlite3.Connection, manifest: Manifest) -> frozenset[str]:
+def _emptied(connection: Connection, manifest: Manifest) -> frozenset[str]:
     """Begin a rebuild: one transaction, every table emptied in it. Gives the papers that were there.
 
     Row ids go on from where they were.
@@ -340,7 +312,7 @@ def _emptied(connection: sqlite3.Connection, manifest: Manifest) -> frozenset[st
     return papers
 
 
-def _connect_or_create(folder: Path, manifest: Manifest | None) -> sqlite3.Connection:
+def _connect_or_create(folder: Path, manifest: Manifest | None) -> Connection:
     path = folder / DATABASE
     if manifest is not None and (not path.exists() or path.stat().st_size == 0) and not (folder / VECTORS).exists():
         return create(folder, manifest)
@@ -350,15 +322,6 @@ def _connect_or_create(folder: Path, manifest: Manifest | None) -> sqlite3.Conne
         if manifest is None:
             raise
         return create(folder, manifest)
-
-
-def _set_aside(folder: Path) -> None:
-    """Keep an unreadable index's files under another name: a rebuild replaces them, it does not destroy them."""
-    with refusal_named(folder):
-        for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", VECTORS):
-            path = folder / name
-            if path.exists():
-                path.replace(path.with_name(f"{name}.unusable"))
 
 
 def _json(value: object) -> str:

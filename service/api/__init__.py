@@ -4,7 +4,7 @@
 `sse` events; `tools` tells models of them; `app` puts them together.
 """
 
-from service.api.app import MAX_BODY_BYTES, create_app
-from service.api.listening import bind, serve, url
+from service.api.app import MAX_BODY_BYTES, TURNS_A_CPU, create_app
+from service.api.listening import bind, ended_in_order, serve, url
 
-__all__ = ["MAX_BODY_BYTES", "bind", "create_app", "serve", "url"]
+__all__ = ["MAX_BODY_BYTES", "TURNS_A_CPU", "bind", "create_app", "ended_in_order", "serve", "url"]

@@ -1,5 +1,5 @@
-"""OpenAI's chat completions over the library, so that chat front ends use it as a model. No access control: keys that
-clients send are not looked at.
+"""OpenAI's chat completions over the library, so that chat front ends use it as a model. A key is the service's own,
+where it asks for one; else whatever such clients have to send.
 
 The last user's message is the question, read with those before it as in a terminal's conversation. Messages of other
 roles and all settings of sampling, tools and formats are taken and have no effect: what papers say does not vary with
@@ -189,6 +189,7 @@ async def complete_chat(request: Annotated[ChatRequest, Body(examples=CHAT_EXAMP
         frames = reply.frames(http.app.state.library)
         first = await sse.step(frames)  # the search; what is wrong with the request shows here
         assert first is not None
+        await sse.admit(frames, http, writers)
         return sse.EventStream(
             first,
             frames,

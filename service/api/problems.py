@@ -13,14 +13,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from indexer.errors import LoccitError, UsageError, bug_message
+from indexer.errors import KeyNeededError, LoccitError, OverloadError, UsageError, bug_message
+from service import mcp_server
+from service.observe import PROBLEM, state_of
 from service.web import pages
 
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:loccit:problem:"
 _COMPONENTS = "#/components/schemas/"
+PROBLEM_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": f"{_COMPONENTS}Problem"}}}
+"""What OpenAPI says of a reply that is a problem."""
 _OPENAI_PATHS = ("/v1/models", "/v1/chat/")
 
 _log = logging.getLogger(__name__)
@@ -69,36 +72,8 @@ class OpenAIProblem:
     error: OpenAIError
 
 
-class BodyLimit:
-    """Refuses a request whose body is too long as soon as that shows, as a problem like any other.
-
-    FastAPI's own `max_body_size` answers in plain text.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, its body counted."""
-        n_bytes = 0
-
-        async def counted() -> Message:
-            nonlocal n_bytes
-            message = await receive()
-            n_bytes += len(message.get("body", b""))
-            if n_bytes > self.max_bytes:
-                raise HTTPException(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {self.max_bytes:,} bytes at the most"
-                )
-            return message
-
-        await self.app(scope, counted, send)
-
-
-def install(app: FastAPI, *, max_body_bytes: int) -> None:
-    """Let every error of the app leave as a problem, a body that is too long among them."""
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+def install(app: FastAPI) -> None:
+    """Let every error of the app leave as a problem."""
     app.add_exception_handler(LoccitError, _on_loccit_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -108,9 +83,34 @@ def install(app: FastAPI, *, max_body_bytes: int) -> None:
 def problem_of(error: LoccitError, request: Request, status: int | None = None) -> Response:
     """The problem that a known failure is to a client."""
     status = status or error.http_status
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # What is refused under load is counted, and not told one by one.
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, OverloadError):
         _log.warning("%s %s: %s", request.method, request.url.path, error)
-    return _problem(request, status, str(error), slug=error.slug)
+    return _problem(request, status, str(error), slug=error.slug, headers=headers_of(error))
+
+
+def headers_of(error: LoccitError) -> dict[str, str]:
+    """What a reply with this error says in its headers: when to ask again, or what to bring."""
+    if isinstance(error, OverloadError):
+        return {"retry-after": str(error.retry_after_s)}
+    return {"www-authenticate": 'Bearer realm="loccit"'} if isinstance(error, KeyNeededError) else {}
+
+
+def refusal(request: Request, error: LoccitError | HTTPException) -> Response:
+    """The reply to a request that no route has seen, in the form that its sender reads.
+
+    That is a page, JSON-RPC at `/mcp`, else a problem.
+    """
+    if request.url.path == mcp_server.PATH:
+        status = error.http_status if isinstance(error, LoccitError) else error.status_code
+        said = str(error) if isinstance(error, LoccitError) else error.detail
+        headers = headers_of(error) if isinstance(error, LoccitError) else error.headers
+        return JSONResponse(mcp_server.refusal(status, said), status, headers)
+    if isinstance(error, HTTPException):
+        return _on_http_error(request, error)
+    if pages.is_wanted(request):
+        return pages.refusal_of(request, error, headers_of(error))
+    return problem_of(error, request)
 
 
 def openai_problem(
@@ -139,8 +139,7 @@ def openai_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
     """OpenAPI's description of the problems that an operation may give, which refers to `components`."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": f"{_COMPONENTS}Problem"}}}
-    return {int(status): {"description": status.phrase, "content": content} for status in statuses}
+    return {int(status): {"description": status.phrase, "content": PROBLEM_CONTENT} for status in statuses}
 
 
 def components() -> dict[str, Any]:
@@ -159,6 +158,8 @@ def _problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem of our own with its slug, or one that says no more than its HTTP status."""
+    if slug:
+        state_of(request.scope)[PROBLEM] = slug
     if request.url.path.startswith(_OPENAI_PATHS):
         param = errors[0].field.removeprefix("body.") if errors else None
         return openai_problem(status, detail, param=param, code=slug.replace("-", "_") or None, headers=headers)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.library import DEFAULT_ASK_K
 from service.query import DEFAULT_K, MAX_REPLY_TOKENS
-from service.requests import FiltersField, FiltersRequest, K, Request, Text
+from service.requests import FiltersField, FiltersRequest, K, Request, Text, Whole
 
 
 class SearchRequest(Request):
@@ -18,7 +18,7 @@ class SearchRequest(Request):
     k: K = DEFAULT_K
     filters: FiltersField = FiltersRequest()
     max_tokens: Annotated[
-        int,
+        Whole,
         Field(
             ge=0,
             le=MAX_REPLY_TOKENS,

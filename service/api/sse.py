@@ -17,7 +17,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.types import Receive, Scope, Send
 
-from indexer.errors import LoccitError
+from indexer.errors import LoccitError, OverloadError
+from service.access.turns import end_turn
 
 MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -46,6 +47,7 @@ async def last(events: Events[_Event], http: Request, writers: CapacityLimiter) 
     """
     found: _Event | None = None
     try:
+        let_write(http, writers)
         while not await http.is_disconnected():
             event = await step(events, writers)
             if event is None:
@@ -54,6 +56,22 @@ async def last(events: Events[_Event], http: Request, writers: CapacityLimiter) 
         return None
     finally:
         await close(events)
+
+
+def let_write(http: Request, writers: CapacityLimiter) -> None:
+    """Leave the turn of a search to others. Raises OverloadError where too many answers are being written already."""
+    if writers.available_tokens < 1:
+        raise OverloadError(f"{writers.borrowed_tokens} answers are being written already: try again when one is done")
+    end_turn(http.scope)
+
+
+async def admit(events: Events[_Event], http: Request, writers: CapacityLimiter) -> None:
+    """The same before events are sent as they come; the iterator is closed where that is refused."""
+    try:
+        let_write(http, writers)
+    except OverloadError:
+        await close(events)
+        raise
 
 
 async def close(events: Events[_Event]) -> None:

@@ -20,8 +20,9 @@ from fastapi import Query as Parameter
 from fastapi.sse import format_sse_event
 from pydantic import TypeAdapter
 
-from indexer.errors import LoccitError
+from indexer.errors import LoccitError, OverloadError
 from indexer.papers import PaperOrder
+from service.access.guard import check_admin
 from service.api import sse
 from service.api.problems import problem_of, responses
 from service.api.requests import (
@@ -35,12 +36,14 @@ from service.api.requests import (
 )
 from service.formats import MEDIA_TYPES, Content, render, search_results
 from service.library import MAX_CONTEXT, Library
+from service.observe.metrics import MEDIA_TYPE
 from service.query import MAX_K, Query
 from service.replies import (
     Answer,
     PaperList,
     PaperReply,
     PassageReply,
+    Removal,
     SearchReply,
     SourceText,
     Statement,
@@ -61,10 +64,14 @@ class Health:
     status: Literal["alive", "ready"]
 
 
-def _library(request: Request) -> Library:
+async def _library(request: Request) -> Library:  # a plain function would take a turn of a search
     library = request.app.state.library
     assert isinstance(library, Library)
     return library
+
+
+async def _admin(request: Request) -> None:
+    check_admin(request)
 
 
 _Library = Annotated[Library, Depends(_library)]
@@ -203,6 +210,7 @@ async def ask(
     event = await sse.step(events)  # the search; what is wrong with the request shows here
     writers: CapacityLimiter = http.app.state.writers
     if event is not None and wanted.media_type == sse.MEDIA_TYPE:
+        await sse.admit(events, http, writers)
         return sse.EventStream(
             event,
             events,
@@ -286,6 +294,24 @@ def show_passage(
     return library.passage(passage_id, context=context)
 
 
+@papers.delete(
+    "/papers/{paper_id:path}",
+    tags=["papers"],
+    dependencies=[Depends(_admin)],
+    responses=_MISSING,
+)
+@_serialised
+def remove_paper(
+    library: _Library,
+    paper_id: Annotated[str, PathParameter(description="As replies give it, or a DOI.", examples=[EXAMPLE_PAPER_ID])],
+) -> Removal:
+    """Take a paper out of the index; its file stays. Asks for a key of the scope admin.
+
+    `loccit index` would put it in again while its file is there.
+    """
+    return library.remove([paper_id])
+
+
 @state.get("/healthz")
 async def health() -> Health:
     """Whether the process answers."""
@@ -297,10 +323,24 @@ async def health() -> Health:
     response_model=Health,
     responses=responses(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-def readiness(library: _Library, request: Request) -> Health | Response:
-    """Whether a search would be answered: the index opens, and its model is loaded."""
+async def readiness(library: _Library, request: Request) -> Health | Response:
+    """Whether a search is answered: one is made, so that the index opens, its model is loaded, and both are read.
+
+    It says no, too, once the service has been told to stop.
+    """
     try:
-        library.warm()
+        if request.app.state.is_stopping():
+            raise OverloadError("the service is stopping: ask another one")
+        await to_thread.run_sync(library.probe, limiter=request.app.state.watchers)
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
     return Health("ready")
+
+
+@state.get("/metrics", include_in_schema=False)
+async def metrics(library: _Library, request: Request) -> Response:
+    """The figures of the service, for Prometheus."""
+    text = await to_thread.run_sync(
+        request.app.state.metrics.text, library.vital_signs, limiter=request.app.state.watchers
+    )
+    return Response(text, media_type=MEDIA_TYPE)

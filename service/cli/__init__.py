@@ -5,6 +5,7 @@ Heavy modules are imported in the commands that need them, so that help and erro
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -14,12 +15,14 @@ import typer
 
 from indexer.errors import LoccitError
 from service import terminal
+from service.cli import keys
 from service.cli.asking import ask, search, show, verify
 from service.cli.exporting import tools
 from service.cli.fetching import fetch_command
 from service.cli.indexing import EXIT_FAILED_FILES, index_command
 from service.cli.keeping import eval_command, info, papers, remove
 from service.cli.serving import mcp, serve
+from service.cli.upkeep import backup, doctor, restore
 
 __all__ = ["EXIT_FAILED_FILES", "app", "main"]
 
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character still gets the rest
+    logging.lastResort = terminal.Complaints(logging.WARNING)  # where nothing else is set up to take what is logged
     try:
         code = app(args=given or ["--help"], prog_name="loccit", standalone_mode=False)
     except LoccitError as error:
@@ -83,7 +87,11 @@ app.command()(verify)
 app.command()(papers)
 app.command()(remove)
 app.command()(info)
+app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 app.command("eval")(eval_command)
 app.command()(serve)
+app.add_typer(keys.app, name="keys")
 app.command()(tools)
 app.command()(mcp)

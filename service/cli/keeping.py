@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -35,14 +34,6 @@ def papers(index: Index = None, as_json: Json = False) -> None:
         terminal.note(f"{len(listed.failed)} files gave no paper when they were last looked at: --json says why")
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """What `remove` did."""
-
-    removed: tuple[str, ...]
-    generation: int
-
-
 def remove(
     paper_ids: Annotated[
         list[str], typer.Argument(metavar="PAPER_ID...", parser=utf8, help="As `loccit papers` lists them.")
@@ -52,17 +43,13 @@ def remove(
 ) -> None:
     """Take papers out of the index. All of those named or none; their files stay as they are."""
     settings = settings_of(index=index)
-    from indexer.store import IndexWriter
+    from service.removal import remove as take_out
 
-    named = tuple(dict.fromkeys(paper_ids))
-    with IndexWriter(settings.index, None) as writer:
-        for paper_id in named:
-            writer.remove(paper_id)
-        done = Removal(named, writer.commit())
+    done = take_out(settings.index, paper_ids)
     if as_json:
         terminal.put_json(done)
     else:
-        typer.echo(f"removed {', '.join(terminal.clean(name) for name in named)} (generation {done.generation})")
+        typer.echo(f"removed {', '.join(terminal.clean(name) for name in done.removed)} (generation {done.generation})")
 
 
 def info(index: Index = None, as_json: Json = False) -> None:

@@ -97,6 +97,10 @@ Rerank = Annotated[
         help="Rank the best passages again with this cross-encoder: a folder or hub name (default: none).",
     ),
 ]
+Keys = Annotated[
+    Path | None,
+    typer.Option("--keys", metavar="FILE", help="The file of API keys (LOCCIT_KEYS; else beside the index)."),
+]
 LlmUrl = Annotated[
     str | None,
     typer.Option(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +15,13 @@ import typer
 from indexer.errors import UsageError
 from service import terminal
 from service.cli.opening import chat_model_of, keep_numpy_to_one_thread, opened, settings_of
-from service.cli.options import Index, LlmModel, LlmUrl, Rerank
+from service.cli.options import Index, Keys, LlmModel, LlmUrl, Rerank
 
 if TYPE_CHECKING:
+    from service.access import Policy
     from service.config import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -28,16 +34,47 @@ def serve(
     rerank: Rerank = None,
     llm_url: LlmUrl = None,
     llm_model: LlmModel = None,
+    keys: Keys = None,
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="Let everyone read who reaches it, from other machines too.")
+    ] = False,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="text|json", help="How the log on stderr is written (default: text).")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="debug|info|warning|error", help="The least that is logged (default: info, each request)."
+        ),
+    ] = None,
 ) -> None:
-    """Serve the index over HTTP until stopped with Ctrl-C."""
-    settings = settings_of(index=index, host=host, port=port, rerank=rerank, llm_url=llm_url, llm_model=llm_model)
+    """Serve the index over HTTP until stopped with Ctrl-C. Other machines need a key: see `loccit keys`."""
+    settings = settings_of(
+        index=index,
+        host=host,
+        port=port,
+        rerank=rerank,
+        llm_url=llm_url,
+        llm_model=llm_model,
+        keys=keys,
+        allow_anonymous=allow_anonymous or None,
+        log_format=log_format,
+        log_level=log_level,
+    )
     keep_numpy_to_one_thread()
-    from service import api
+    from service import api, observe
+    from service.access import policy_of
     from service.workers import Workers
+
+    policy = policy_of(settings)
+    note = terminal.note if settings.log_format == "text" else _log.info
 
     if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise UsageError("this system cannot share a port between processes: leave out --workers")
     with (
+        api.ended_in_order(),
+        observe.logging_to_stderr(settings.log_format, settings.log_level),
+        observe.shared_folder() if workers > 1 else nullcontext(),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
         _bound(settings, workers) as listener,
     ):
@@ -47,14 +84,12 @@ def serve(
         shared = settings.model_copy(
             update={"port": listener.getsockname()[1], "public_base_url": settings.public_base_url or address}
         )
-        with Workers(workers - 1, partial(_serve_shared, shared)):
-            terminal.note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
-            if not settings.public_base_url and listener.getsockname()[0] in ("0.0.0.0", "::"):
-                terminal.note(
-                    "other machines reach it too, and no one is asked who they are; set LOCCIT_PUBLIC_BASE_URL to the "
-                    "address that they use: links begin with it, and /mcp answers to its name"
-                )
-            api.serve(api.create_app(library, shared.base_url), listener)
+        with Workers(workers - 1, partial(_serve_shared, shared, policy), observe.forget) as others:
+            note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
+            _note_access(settings, policy, note)
+            app = api.create_app(library, shared.base_url, policy)
+            observe.notify("READY=1")
+            api.serve(app, listener, proxies=settings.trusted_proxies, on_stop=others.stop)
 
 
 def mcp(index: Index = None, rerank: Rerank = None) -> None:
@@ -70,6 +105,20 @@ def mcp(index: Index = None, rerank: Rerank = None) -> None:
     serve_stdio(partial(opened, settings, settings.rerank), settings.base_url)
 
 
+def _note_access(settings: Settings, policy: Policy, note: Callable[[str], None]) -> None:
+    """Say what a user might not expect of who may ask."""
+    from service.access import is_loopback
+
+    is_local = is_loopback(settings.host)
+    if policy.asks_no_one() and (settings.public_base_url or not is_local):
+        note("no one is asked who they are: whoever reaches it may read")
+    if not settings.public_base_url and not is_local:
+        note(
+            "other machines reach it too; set LOCCIT_PUBLIC_BASE_URL to the address that they use: links begin with "
+            "it, and its name is answered to"
+        )
+
+
 def _bound(settings: Settings, workers: int) -> socket.socket:
     from service import api
 
@@ -81,13 +130,16 @@ def _bound(settings: Settings, workers: int) -> socket.socket:
     return api.bind(settings.host, port, shared=True)
 
 
-def _serve_shared(settings: Settings) -> None:
+def _serve_shared(settings: Settings, policy: Policy) -> None:
     """Another process of `serve`."""
-    from service import api
+    from service import api, observe
 
     with (
+        api.ended_in_order(),
+        observe.logging_to_stderr(settings.log_format, settings.log_level),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
         api.bind(settings.host, settings.port, shared=True) as listener,
     ):
         library.warm()
-        api.serve(api.create_app(library, settings.base_url), listener)
+        app = api.create_app(library, settings.base_url, policy)
+        api.serve(app, listener, proxies=settings.trusted_proxies)

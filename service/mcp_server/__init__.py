@@ -4,8 +4,8 @@
 `server` puts them together, `stdio` and `http` carry it. Nothing else imports `mcp`.
 """
 
-from service.mcp_server.http import Endpoint
+from service.mcp_server.http import PATH, Endpoint, refusal
 from service.mcp_server.server import create_server
 from service.mcp_server.stdio import serve_stdio
 
-__all__ = ["Endpoint", "create_server", "serve_stdio"]
+__all__ = ["PATH", "Endpoint", "create_server", "refusal", "serve_stdio"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from service.printable import clean, one_line
+from service.printable import clean, flat, one_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,12 +24,17 @@ _MAX_WIDTH = 100
 MAX_NAMED = 5
 """How many papers or files of one kind a summary names; `--json` has them all."""
 INDENT = 4
-_JSON_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_JSON_CONTROLS = re.compile(
+    r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 def put_text(text: str) -> None:
-    """What is to be kept in a file, on stdout: UTF-8 with its own line ends, whatever the terminal's are."""
+    """What is to be kept in a file, on stdout: UTF-8 with its own line ends, whatever the terminal's are. On a terminal
+    itself, cleaned."""
     sys.stdout.flush()
+    if sys.stdout.isatty():
+        text = clean(text)
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
@@ -36,13 +43,23 @@ def put_json(value: DataclassInstance, *, compact: bool = False) -> None:
     """A reply as JSON on stdout, exact, on one line if `compact`. What could steer a terminal is escaped."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = json.dumps(asdict(value), ensure_ascii=ascii_only, indent=None if compact else 2)
-    sys.stdout.write(_JSON_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    sys.stdout.write(_JSON_CONTROLS.sub(lambda match: json.dumps(match[0])[1:-1], text) + "\n")
     sys.stdout.flush()  # a reader that has gone away shows here, not when the interpreter ends
 
 
 def complain(message: str) -> None:
     """One line on stderr: what went wrong, and the next step."""
     print_line(console_of(stderr=True), f"loccit: {one_line(message)}")
+
+
+class Complaints(logging.Handler):
+    """What modules log, told as complaints are: what it names may be a file of anyone's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's message on one line, and below it what an error's traceback says."""
+        complain(record.getMessage())
+        for line in traceback.format_exception(record.exc_info[1]) if record.exc_info else ():
+            note(line.rstrip())
 
 
 def note(message: str) -> None:
@@ -79,7 +96,7 @@ def console_of(*, stderr: bool = False) -> Console:
 
 def print_line(console: Console, line: str, style: str = "") -> None:
     """One line, never broken: paths, ids and links stay whole."""
-    console.print(styled(clean(line), style=style), soft_wrap=True)
+    console.print(styled(flat(line), style=style), soft_wrap=True)
 
 
 def print_wrapped(console: Console, text: Text, *, indent: int = INDENT, lead: str = "") -> None:
@@ -95,7 +112,7 @@ def print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     listed = list(rows)
     width = max(len(name) for name, _ in listed) + 2
     for name, value in listed:
-        console.print(styled(f"{name:<{width}}", style="dim").append(clean(value), style="not dim"), soft_wrap=True)
+        console.print(styled(f"{name:<{width}}", style="dim").append(flat(value), style="not dim"), soft_wrap=True)
 
 
 def first_of(names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from service.leftout import counted
-from service.printable import clean, marked
+from service.printable import clean, flat, marked
 from service.terminal.answers import passage_text, show_references
 from service.terminal.building import without_body
 from service.terminal.lines import INDENT, console_of, print_line, print_rows, print_wrapped, styled
@@ -83,7 +83,7 @@ def show_papers(papers: PaperList) -> None:
         titled = marked(_titled(paper), paper.notices)
         line = f"{paper.paper_id:<{width}}  {paper.year or '':>4}  {paper.n_passages:>5}  {titled}"
         overflow: OverflowMethod = "ellipsis" if console.is_terminal else "ignore"
-        console.print(styled(clean(line)), no_wrap=True, overflow=overflow, crop=console.is_terminal)
+        console.print(styled(flat(line)), no_wrap=True, overflow=overflow, crop=console.is_terminal)
 
 
 def _titled(paper: PaperSummary) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from indexer.errors import NotFoundError, SourceError
 from indexer.markdown import parse_markdown
 from indexer.papers import Paper
-from indexer.sources import SourceFile, is_there, named_by_path, parse_bytes, path_ids, read_bytes
+from indexer.sources import SUFFIXES, SourceFile, is_there, named_by_path, parse_bytes, path_ids, read_bytes
 from indexer.store import FileRecord, Snapshot, StoredPaper
 from service.cite import Citation
 from service.replies import Verdict
@@ -49,7 +49,7 @@ def _version(version: FileRecord) -> Source | SourceError:
     """The paper in a file that is not searched."""
     path = Path(version.origin)
     try:
-        paper = parse_bytes(SourceFile(path, version.source), read_bytes(path))
+        paper = parse_bytes(SourceFile(path, version.source), _bytes_of(path, version.sha256))
     except SourceError as error:
         return SourceError(f"{path}: {error}")
     return Source(replace(paper, paper_id=version.own_id), version.sha256, [])
@@ -82,11 +82,23 @@ def _source(snapshot: Snapshot, stored: StoredPaper) -> Source | SourceError:
 def _paper(snapshot: Snapshot, stored: StoredPaper, path: Path) -> Paper:
     """What the file reads as now. Of an unchanged one in another format, the Markdown that was made of it then: what
     is made of it today may differ, and its citations are right all the same. Raises SourceError."""
-    raw = read_bytes(path)
+    raw = _bytes_of(path, stored.sha256)
     if sha256(raw).hexdigest() == stored.sha256 and (kept := snapshot.kept_text(stored.paper_id)) is not None:
         paper = parse_markdown(kept, source=stored.source, sha256=stored.sha256)
         return replace(paper, paper_id=stored.paper_id, format=stored.format, notices=stored.notices)
     return parse_bytes(SourceFile(path, stored.source), raw)
+
+
+def _bytes_of(path: Path, digest: str) -> bytes:
+    """The file's bytes. Raises SourceError.
+
+    An index from elsewhere may name any file of this machine as a paper's: what is quoted of one that is not as it was
+    indexed must at least be a paper by its name.
+    """
+    raw = read_bytes(path)
+    if not path.is_dir() and path.suffix.lower() not in SUFFIXES and sha256(raw).hexdigest() != digest:
+        raise SourceError("it has changed since it was indexed, and by its name is no paper: index it anew")
+    return raw
 
 
 def source_text(snapshot: Snapshot, stored: StoredPaper) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException
 
-from indexer.errors import LoccitError, NotFoundError, UsageError, bug_message
+from indexer.errors import KeyNeededError, LoccitError, NotFoundError, UsageError, bug_message
 from indexer.papers import PaperOrder
 from service.api import sse
 from service.cite import Citation
@@ -37,7 +37,7 @@ _MAX_SORTED = 5000
 _MIN_DIGEST = 8
 """Characters of a SHA-256 that tell two files apart."""
 _FOR_EVER = "public, max-age=31536000, immutable"
-_FOR_PROGRAMS = re.compile(r"/(?:v1|mcp|healthz|readyz|openapi\.json)(?:/|$)")
+_FOR_PROGRAMS = re.compile(r"/(?:v1|mcp|metrics|healthz|readyz|openapi\.json)(?:/|$)")
 _QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 _SEPARATORS = re.compile(r"[,;]*\s+")
 """An id may have a comma in it, and no blank."""
@@ -82,7 +82,7 @@ class Asked:
         return urlencode({**self.fields(), **more})
 
 
-class _PageRoute(APIRoute):
+class PageRoute(APIRoute):
     """A route whose failures are pages, and whose replies all carry the headers that keep them safe."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -95,7 +95,7 @@ class _PageRoute(APIRoute):
             except LoccitError as error:
                 if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     _logger.warning("%s %s: %s", request.method, request.url.path, error)
-                response = _error(request, error.http_status, str(error), error.slug)
+                response = _known(request, error)
             except RequestValidationError as error:
                 said = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
                 response = _error(request, UsageError.http_status, said, UsageError.slug)
@@ -140,7 +140,19 @@ def refusal(request: Request, error: HTTPException) -> Response:
     return response
 
 
-router = APIRouter(route_class=_PageRoute, include_in_schema=False)
+def refusal_of(request: Request, error: LoccitError, headers: Mapping[str, str]) -> Response:
+    """The page for a request that no route has seen: where a key is needed, one to give it."""
+    response = _known(request, error)
+    response.headers.update({**headers, **HEADERS})
+    return response
+
+
+def sign_in(request: Request, then: str, status: int = HTTPStatus.OK, message: str = "") -> Response:
+    """The page to give a key on; `then` is where it leads, a path of ours."""
+    return page(request, "signin.html", status, then=then, message=message)
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _Year = Annotated[int, BeforeValidator(lambda given: given or 0)]
 """A form sends an empty field as an empty text."""
 
@@ -243,8 +255,8 @@ def read_paper(
 
 
 @router.api_route("/static/{name}", methods=_METHODS)
-def static(name: str, v: str = "") -> Response:
-    """A file that pages load; one that is named with its version never changes."""
+async def static(name: str, v: str = "") -> Response:
+    """A file that pages load, in memory since the first time; one that is named with its version never changes."""
     file = static_file(name)
     if file is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no file {name}: `/` is where the pages begin")
@@ -279,6 +291,14 @@ def _exports(citation: Citation) -> tuple[tuple[str, str], ...]:
         ("RIS", export([citation], "ris")),
         ("Markdown quote", quotation(citation)),
     )
+
+
+def _known(request: Request, error: LoccitError) -> Response:
+    if isinstance(error, KeyNeededError):
+        query = f"?{request.url.query}" if request.url.query else ""
+        then = f"{request.url.path}{query}" if request.method in _METHODS else "/"
+        return sign_in(request, then, error.http_status)
+    return _error(request, error.http_status, str(error), error.slug)
 
 
 def _error(request: Request, status: int, message: str, slug: str = "") -> Response:

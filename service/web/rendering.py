@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from service.cite import doi_url
 from service.formats.entries import plain
-from service.printable import sentences_named
+from service.printable import harmless, sentences_named
 from service.web.markup import inline_html, text_html
 
 HEADERS: Mapping[str, str] = MappingProxyType(
@@ -79,6 +79,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.globals["static"] = _static_url
     environment.filters |= {
@@ -93,6 +94,11 @@ def _environment() -> Environment:
         "path_part": lambda text: quote(text, safe=""),
     }
     return environment
+
+
+def _shown(value: object) -> object:
+    """What a template puts on a page; of text, nothing that would have it read in another order than it stands in."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _static_url(name: str) -> str:

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
+from service.access import KeyFile, Policy
 from service.api import create_app
 from service.library import Library
 
@@ -27,9 +28,11 @@ def replies(embedder: Embedder) -> dict[str, Any]:
     """By operation. What varies is replaced."""
     with tempfile.TemporaryDirectory() as folder:
         build([DATA], Path(folder), embedder, BuildConfig())
+        keys = KeyFile(Path(folder) / "keys")
+        admin = {"authorization": f"Bearer {keys.add('example', 'admin')}"}
         with (
             closing(Library.open(Path(folder), load=lambda _: embedder)) as library,
-            TestClient(create_app(library)) as client,
+            TestClient(create_app(library, policy=Policy(keys=keys))) as client,
         ):
             question = {"question": QUESTION, "k": 1}
             answer = client.post("/v1/ask", json=question).json()
@@ -49,6 +52,7 @@ def replies(embedder: Embedder) -> dict[str, Any]:
                 "list_models": client.get("/v1/models"),
                 "show_model": client.get("/v1/models/loccit"),
                 "complete_chat": client.post("/v1/chat/completions", json={"model": "loccit", "messages": messages}),
+                "remove_paper": client.delete(f"/v1/papers/{paper_id}", headers=admin),
             }
             assert {reply.status_code for reply in given.values()} == {200}
             return {name: _steady(reply.json()) for name, reply in given.items()}

@@ -1,0 +1,139 @@
+"""A copy of an index, made while it is read and written, and put back.
+
+A backup is a folder of the index's files and `backup.json`, which is written last: without it, a backup is not whole.
+The papers' own files are not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from indexer.durable import beside, make_folder, put_in_place, write_whole
+from indexer.errors import IndexDamagedError, IndexNotWritableError, UsageError
+from indexer.store import dense
+from indexer.store.database import copy_database, damage_named, held_still, open_database
+from indexer.store.schema import (
+    DATABASE,
+    VECTORS,
+    connect,
+    exchange,
+    is_index,
+    read_meta,
+    take_lock,
+)
+
+RECORD = "backup.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy of an index."""
+
+    folder: str
+    generation: int
+    papers: int
+    passages: int
+    made: str
+    """When: ISO 8601, UTC."""
+    sha256: dict[str, str]
+    """Of its files, by their names."""
+
+
+def back_up(index: Path, folder: Path) -> Backup:
+    """Copy the index in `index` to the new or empty folder `folder`, as it is at one moment; others go on using it.
+
+    Raises IndexStateError, UsageError for a folder with something in it, IndexNotWritableError.
+    """
+    connection = connect(index)
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} is not an empty folder: name a new one for each backup")
+        make_folder(folder)
+        with damage_named(index), held_still(connection):
+            commit, manifest = read_meta(connection)
+            with damage_named(folder):
+                copy_database(connection, folder / DATABASE)
+            n_papers = int(connection.execute("SELECT count(*) FROM papers").get)
+            n_passages = int(connection.execute("SELECT count(*) FROM passages").get)
+            vectors = dense.load(index / VECTORS, manifest.model.dim).caught_up(connection, manifest.model.dim)
+        vectors.save(folder / VECTORS)
+        _check_copy(folder)
+        made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        sums = {name: _sha256(folder / name) for name in (DATABASE, VECTORS)}
+        backup = Backup(str(folder), commit.generation, n_papers, n_passages, made, sums)
+        write_whole(folder / RECORD, (json.dumps(asdict(backup), indent=2) + "\n").encode())
+        return backup
+    except OSError as error:
+        raise IndexNotWritableError(
+            f"{folder} does not take the backup ({error}): what is there is not whole, remove it"
+        ) from error
+    finally:
+        connection.close()
+
+
+def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
+    """Put the backup in `folder` in the place of the index in `index`; one that is there only with `replace`, and it is
+    kept beside. Readers of the index go on with the restored one.
+
+    Raises UsageError, IndexDamagedError for a backup that is not whole, IndexBusyError, IndexNotWritableError.
+    """
+    backup = _read_record(folder)
+    for name, wanted in backup.sha256.items():
+        if not (folder / name).is_file() or _sha256(folder / name) != wanted:
+            raise IndexDamagedError(f"{folder / name} is not what was backed up: take another backup")
+    if is_index(index) and not replace:
+        raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
+    with take_lock(index):
+        try:
+            with beside(index / DATABASE) as database, beside(index / VECTORS) as vectors:
+                _copy(folder / DATABASE, database)
+                _copy(folder / VECTORS, vectors)
+                exchange(index, database, "replaced")
+                put_in_place(vectors, index / VECTORS)
+        except OSError as error:
+            raise IndexNotWritableError(f"{index} does not take the backup: {error}") from error
+        connect(index).close()
+    return backup
+
+
+def _check_copy(folder: Path) -> None:
+    """Read every page of the copy: an index that is damaged has no good backup. Raises IndexDamagedError."""
+    with damage_named(folder):
+        copy = open_database(folder / DATABASE)
+        try:
+            copy.pragma("journal_mode", "wal")
+            if (said := copy.execute("PRAGMA quick_check(1)").get) != "ok":
+                raise IndexDamagedError(f"the copy in {folder} is damaged ({said}), and so is the index, it seems")
+        finally:
+            copy.close()
+
+
+def _read_record(folder: Path) -> Backup:
+    path = folder / RECORD
+    try:
+        backup = Backup(**json.loads(path.read_text(encoding="utf-8")))
+        if backup.sha256.keys() != {DATABASE, VECTORS}:
+            raise ValueError("it names other files")
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder} is no backup, or not a whole one: there is no {RECORD} in it") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise IndexDamagedError(f"{path} cannot be read ({error}): take another backup") from error
+    return backup
+
+
+def _copy(path: Path, to: Path) -> None:
+    with path.open("rb") as source, to.open("xb") as target:
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

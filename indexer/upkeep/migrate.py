@@ -1,0 +1,55 @@
+"""From an older schema to this one: a copy is changed step by step, and put in the index's place when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from indexer.durable import beside
+from indexer.errors import IndexMismatchError
+from indexer.store.database import RESERVED, Connection, damage_named, open_database
+from indexer.store.schema import DATABASE, SCHEMA_VERSION, exchange
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {
+    6: lambda _: None,  # 7 has a checksum on every page, which the copy is made with
+}
+"""What makes schema N + 1 of schema N, by N."""
+
+
+def schema_of(folder: Path) -> int:
+    """The schema version of the index's database, whatever this loccit reads. Raises IndexStateError."""
+    with damage_named(folder):
+        connection = open_database(folder / DATABASE)
+        try:
+            return int(connection.pragma("user_version"))
+        finally:
+            connection.close()
+
+
+def migrate(folder: Path) -> tuple[int, Path]:
+    """Bring the index up to this schema. Gives the version that it had, and where its database is kept as it was.
+
+    The caller holds the writer's lock. Raises IndexMismatchError for a version without a way from it.
+    """
+    before = schema_of(folder)
+    versions = range(before, SCHEMA_VERSION)
+    if missing := [each for each in versions if each not in STEPS]:
+        raise IndexMismatchError(
+            f"{folder} has schema version {before}, and there is no way from version {missing[0]} to "
+            f"{SCHEMA_VERSION}: run `loccit index PATH... --rebuild` to make it anew"
+        )
+    with damage_named(folder), beside(folder / DATABASE) as part:
+        old = open_database(folder / DATABASE)
+        try:
+            old.execute("VACUUM INTO ?", (f"{part.absolute().as_uri()}?reserve={RESERVED}",))
+        finally:
+            old.close()
+        new = open_database(part)
+        try:
+            for version in versions:
+                STEPS[version](new)
+            new.pragma("user_version", SCHEMA_VERSION)
+            new.pragma("journal_mode", "wal")
+        finally:
+            new.close()
+        return before, exchange(folder, part, f"schema-{before}")

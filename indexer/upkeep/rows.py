@@ -1,0 +1,124 @@
+"""The rows of an index, paper by paper: which tables hold them, and whether they agree with one another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.errors import IndexDamagedError, SourceError
+from indexer.sources import read_bytes
+from indexer.store import postings
+from indexer.store.database import Connection
+from indexer.store.packing import unpack_passage, unpack_sentences, unpack_text
+from indexer.store.postings import PassageTerms
+from indexer.store.schema import scratch
+
+Row = dict[str, Any]
+PaperRows = dict[str, list[Row]]
+"""A paper's rows by their table."""
+
+PASSAGES, VECTORS = "passages", "vectors"
+TABLES = ("papers", "kept_texts", "reference_entries", PASSAGES, VECTORS, "abbreviations", "aliases")
+"""Those that hold papers, in the order in which rows may be put in."""
+
+_JSON = ("sections", "entities", "kept", "left_out", "authors")
+_BATCH = 5_000
+"""Passages whose word lists are made at once."""
+
+
+def read(connection: Connection, statement: str, *values: int) -> list[Row]:
+    """The rows that a statement gives, by the names of their columns."""
+    cursor = connection.execute(statement, values)
+    rows: list[Row] = []
+    for row in cursor:
+        names = list(rows[0]) if rows else [name for name, *_ in cursor.get_description()]
+        rows.append(dict(zip(names, row, strict=True)))
+    return rows
+
+
+def rows_of(connection: Connection, paper: int, passages: list[Row] | None = None) -> PaperRows:
+    """A paper's rows; its passages as they are given, where they were found otherwise."""
+    own = {table: "id" if table == "papers" else "paper" for table in TABLES if table not in (PASSAGES, VECTORS)}
+    found = {table: read(connection, f"SELECT * FROM {table} WHERE {key} = ?", paper) for table, key in own.items()}
+    if passages is None:
+        passages = read(connection, "SELECT * FROM passages WHERE paper = ? ORDER BY ordinal", paper)
+    found[PASSAGES] = passages
+    vectors = (read(connection, "SELECT * FROM vectors WHERE id = ?", row["id"]) for row in passages)
+    found[VECTORS] = [row for rows in vectors for row in rows]
+    return found
+
+
+def what_is_wrong(rows: PaperRows, dim: int) -> str:
+    """What of the paper's rows does not fit the rest, or its text; empty where all of it does."""
+    (paper,), passages, vectors = rows["papers"], rows[PASSAGES], rows[VECTORS]
+    if [row["ordinal"] for row in passages] != list(range(len(passages))):
+        return "passages are missing"
+    if {row["id"] for row in passages if row["role"] == "body"} != {row["id"] for row in vectors}:
+        return "vectors are missing"
+    for row in vectors:
+        try:
+            whole, sentences = unpack_passage(row["vector"], dim), unpack_sentences(row["sentences"], dim)
+        except IndexDamagedError:
+            return "a vector is none of the model's"
+        if not np.isfinite(whole).all() or not np.isfinite(sentences).all():
+            return "a vector is none of the model's"
+    try:
+        for name in _JSON:
+            json.loads(paper[name])
+        text = _text_of(paper, rows["kept_texts"])
+    except (ValueError, IndexDamagedError) as error:
+        return f"what is kept of it cannot be read: {error}"
+    for row in passages:
+        if row["end"] - row["start"] != len(row["text"]) or (
+            text is not None and text[row["start"] : row["end"]] != row["text"]
+        ):
+            return f"passage {row['passage_id']} is not what its text has there"
+    return ""
+
+
+def _text_of(paper: Row, kept: list[Row]) -> str | None:
+    """The text that the paper's offsets count in; None where its file is not as it was indexed.
+
+    Raises ValueError, IndexDamagedError.
+    """
+    if kept:
+        return unpack_text(kept[0]["text"])
+    try:
+        raw = read_bytes(Path(paper["origin"]))
+    except (OSError, SourceError):
+        return None
+    return raw.decode() if sha256(raw).hexdigest() == paper["sha256"] else None
+
+
+def passage_terms(connection: Connection) -> Iterator[tuple[int, PassageTerms]]:
+    """What the passages are counted by, of every row."""
+    rows: Any = connection.execute(
+        "SELECT id, role = 'body' OR id IN (SELECT id FROM vectors), title, headings, body "
+        "FROM passages JOIN passage_terms USING (id) ORDER BY id"
+    )
+    for row_id, is_body, *columns in rows:
+        yield row_id, PassageTerms(bool(is_body), *columns)
+
+
+def word_lists_agree(connection: Connection) -> bool:
+    """Whether the word lists are those of the passages: each batch's are made anew, and all of them summed up."""
+    wanted, rows = 0, passage_terms(connection)
+    while batch := dict(islice(rows, _BATCH)):
+        with closing(scratch()) as made:
+            postings.write(made, batch)
+            wanted += postings.digest(made)
+    return wanted % postings.DIGEST_RANGE == postings.digest(connection)
+
+
+def write_word_lists(connection: Connection) -> None:
+    """Make the word lists of the passages, where there are none."""
+    rows = passage_terms(connection)
+    while batch := dict(islice(rows, _BATCH)):
+        postings.write(connection, batch)
