@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _PART = "part"
+_LOGS = ("-journal", "-wal", "-shm")
 _NO_SUCH_FSYNC = (errno.EINVAL, errno.ENOTSUP)
 """What file systems say that do not fsync folders: some on a network."""
 
@@ -37,14 +39,14 @@ def write_whole(path: Path, *data: ReadableBuffer, mode: int = 0o666) -> None:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to. What goes by it at the end, and any journal of that, is removed."""
+    """A name beside `path` to write to. What goes by it at the end, and SQLite's logs of that, are removed."""
     part = path.with_name(f".{path.name}.{token_hex(4)}.{_PART}")
     try:
         yield part
     finally:
-        for left in path.parent.glob(f"{part.name}*"):
+        for ending in ("", *_LOGS):
             with suppress(OSError):  # it is swept away later: what was raised says more
-                left.unlink()
+                part.with_name(part.name + ending).unlink(missing_ok=True)
 
 
 def put_in_place(part: Path, path: Path) -> None:
@@ -64,7 +66,7 @@ def sweep(path: Path) -> None:
 
 def left_beside(path: Path) -> list[Path]:
     """What stands beside `path` that was to take its place: of one who writes it now, or was killed."""
-    return list(path.parent.glob(f".{path.name}.*.{_PART}*"))
+    return list(path.parent.glob(f".{escape(path.name)}.*.{_PART}*"))
 
 
 def make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -24,7 +25,7 @@ from service.query import Query
 from tests.torture.crash.holdings import AT_REST, embedder, held, replies
 from tests.torture.crash.operations import OPERATIONS
 from tests.torture.crash.running import ROOT, killed, require_compiler, swept
-from tests.torture.crash.shim import FAULTS, compiled, environment
+from tests.torture.crash.shim import compiled, environment
 from tests.torture.crash.world import World
 
 CONFIG = BuildConfig(model="words", max_wordpieces=64)
@@ -44,10 +45,11 @@ def run(world: World, index: Path | None = None) -> BuildReport:
 
 
 def test_a_fault_at_some_calls_of_every_operation(tmp_path: Path) -> None:
-    sweeps = swept(tmp_path, *OPERATIONS, "--sample", "1", "--seeds", "1")
+    faults = ["kill", "torn", "enospc", "eio-once", "lose-some"]
+    sweeps = swept(tmp_path, *OPERATIONS, "--sample", "1", "--seeds", "1", "--faults", *faults)
     assert [failure for sweep in sweeps for failure in sweep["failures"]] == []
     assert [sweep["operation"] for sweep in sweeps] == list(OPERATIONS)
-    assert all(sweep["runs"] == dict.fromkeys(FAULTS, 1) for sweep in sweeps)
+    assert all(sweep["runs"] == dict.fromkeys(faults, 1) for sweep in sweeps)
     for kind in ("create", "write", "fsync", "rename"):
         assert all(sweep["points"].get(kind) for sweep in sweeps if sweep["operation"] != "export"), kind
 
@@ -116,10 +118,10 @@ def test_some_kills_at_random_moments(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a megabyte and a half; skips where none can be mounted."""
+    """A disk of a megabyte; skips where none can be mounted."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if not _mounted("-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)):
+    if not _mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)):
         pytest.skip("no disk can be mounted here: only root may")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
@@ -136,12 +138,12 @@ def test_a_disk_that_fills_up_leaves_the_old_generation(world: World, small_disk
     index = small_disk / "index"
     assert run(world, index).generation == 1
     before, answers = held(index), replies(index)
-    for number in range(10, 400):
+    for number in range(10, 200):
         world.write(number, 0)
     with pytest.raises(IndexNotWritableError, match=f"{index}.*full.*free space"):
         run(world, index)
     assert (held(index), replies(index)) == (before, answers)
-    for number in range(10, 400):
+    for number in range(10, 200):
         (world.papers / f"paper{number}.md").unlink()
     world.write(5, 0)
     assert run(world, index).added == ["PMC7005"]
@@ -295,3 +297,34 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     with pytest.raises(OSError, match="Input/output"):
         durable.write_whole(path, b"new")
     assert ([each.name for each in tmp_path.iterdir()], path.read_bytes()) == (["c"], b"old")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EACCES])
+def test_an_unreadable_index_that_cannot_be_set_aside(
+    world: World, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(world)
+    (world.index / "index.sqlite").write_bytes(b"no database " * 1000)
+
+    def refused(path: Path, target: Path) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(IndexNotWritableError, match=f"{world.index} takes no files.*{os.strerror(number)}"):
+            build([world.papers], world.index, embedder(), CONFIG, rebuild=True)
+    assert len(build([world.papers], world.index, embedder(), CONFIG, rebuild=True).added) == 5
+
+
+@pytest.mark.parametrize("name", ["index.sqlite", "a[1].xml", ".history"])
+def test_what_a_killed_writer_left_is_swept_away(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    others = {name, f".{name}.mine", f"{name}.12345678.part", ".other.12345678.part"}
+    for each in (*others, f".{name}.12345678.part", f".{name}.12345678.part-journal"):
+        (tmp_path / each).touch()
+    durable.sweep(path)
+    assert {each.name for each in tmp_path.iterdir()} == others
+    with durable.beside(path) as part:
+        for ending in ("", "-journal", "-wal"):
+            part.with_name(part.name + ending).touch()
+    assert {each.name for each in tmp_path.iterdir()} == others

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import operator
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -235,6 +237,17 @@ class Manifest:
         raise IndexMismatchError(f"{what}: the index was made with {made}, now it is {asked}. {REBUILD}")
 
 
+@contextmanager
+def refusal_named(folder: Path) -> Iterator[None]:
+    """Turn what the system says where the index's files cannot be changed into IndexNotWritableError."""
+    try:
+        yield
+    except OSError as error:
+        raise IndexNotWritableError(
+            f"{folder} takes no files ({error}): check the disk, its free space and permissions"
+        ) from error
+
+
 def is_index(folder: Path) -> bool:
     """Whether there is an index in the folder, whatever its state."""
     return (folder / DATABASE).exists() or (folder / VECTORS).exists()
@@ -266,12 +279,10 @@ def create(folder: Path, manifest: Manifest) -> Connection:
     path = folder / DATABASE
     with damage_named(folder), beside(path) as part:
         begin(part, manifest).close()
-        try:
+        with refusal_named(folder):
             for journal in _JOURNALS:  # of a database that is gone: it would be taken for this one's
                 (folder / journal).unlink(missing_ok=True)
             put_in_place(part, path)
-        except OSError as error:
-            raise IndexNotWritableError(f"{path} cannot be made ({error}): check the folder") from error
         return open_database(path)
 
 
@@ -304,20 +315,19 @@ def sweep_folder(folder: Path) -> list[str]:
     Raises IndexNotWritableError.
     """
     left = unfinished(folder)
-    try:
+    with refusal_named(folder):
         for name in _FILES:
             sweep(folder / name)
-    except OSError as error:
-        raise IndexNotWritableError(f"{folder} does not let go of a file ({error}): check its permissions") from error
     return left
 
 
 def set_aside(folder: Path, why: str) -> Path:
     """Keep the index's files under names that end in `why`: they are replaced, not destroyed. Gives the database's."""
-    for name in (*_JOURNALS, VECTORS, DATABASE):
-        path = folder / name
-        if path.exists():
-            path.replace(path.with_name(f"{name}.{why}"))
+    with refusal_named(folder):
+        for name in (*_JOURNALS, VECTORS, DATABASE):
+            path = folder / name
+            if path.exists():
+                path.replace(path.with_name(f"{name}.{why}"))
     return folder / f"{DATABASE}.{why}"
 
 

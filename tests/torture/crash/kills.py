@@ -78,7 +78,7 @@ def write(world: World, random: random.Random, tell: Tell) -> None:
                 _forget_fetched(world, random)
                 code = operations.fetch(world)
             else:
-                code = operations.index(world, *([] if what == "index" else [f"--{what}"]))
+                code = operations.index(world, [] if what == "index" else [f"--{what}"])
         if code not in (0, 4 if what == "remove" else 0):
             raise AssertionError(f"{what}: exit {code}: {out.getvalue()} {err.getvalue()}")
 
@@ -95,7 +95,7 @@ def watch(world: World, random: random.Random, tell: Tell) -> None:
 
     threading.Thread(target=change, daemon=True).start()
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        operations.index(world, "--watch")
+        operations.index(world, ["--watch"])
 
 
 def _change(world: World, random: random.Random, *, may_vanish: bool) -> None:
@@ -257,7 +257,7 @@ def _faults_in_the_end(world: World) -> list[str]:
     def compare(tell: Tell) -> object:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             assert operations.fetch(world) == 0
-            assert operations.index(world, "--prune") == 0
+            assert operations.index(world, ["--prune"]) == 0
             assert loccit(["index", str(world.papers), "--index", str(world.root / "fresh")]) == 0
         wrong = list(faults_of(world.index, world, at_rest=True))
         if held(world.index) != held(world.root / "fresh"):

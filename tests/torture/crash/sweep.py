@@ -30,6 +30,7 @@ from tests.torture.crash.operations import OPERATIONS, Operation, commits_told, 
 from tests.torture.crash.shim import FAULTS, Fault, Shim
 from tests.torture.crash.world import World
 
+_DEADLY = ("kill", "torn", "lose", "lose-some")
 _NEED_NO_SPACE = ("fsync", "unlink", "rmdir")
 _NONE, _DAMAGED = "no index", "a damaged index"
 _EMPTY = hashlib.sha256(repr([]).encode()).hexdigest()
@@ -107,6 +108,8 @@ class Sweeper:
         """A fault that the program lives through is either got over, or told in words that name the place."""
         if ended.signal == signal.SIGALRM:
             yield "it hangs"
+        if fault in _DEADLY and ended.signal != signal.SIGKILL:
+            yield "it ended before it came to that call"
         if ended.signal:
             return
         if ended.failed:
