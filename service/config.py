@@ -101,6 +101,7 @@ class Settings(BaseSettings):
             raise ConfigError(f"{FILE} sets `{_KEY}`: a key does not belong in a file, set {ENV_PREFIX}{_KEY.upper()}")
         return init_settings, env_settings, file_settings
 
+
 _MAX_FILE_BYTES = 16_000
 """Of settings there are some dozen lines; a name of 100,000 dots takes tomllib a minute and a half."""
 
@@ -111,7 +112,7 @@ def load_settings(**flags: object) -> Settings:
     _check_environment()
     try:
         if (size := Path(FILE).stat().st_size if Path(FILE).exists() else 0) > _MAX_FILE_BYTES:
-            raise ConfigError(f"{FILE} has {size:,} bytes, and settings need {_MAX_FILE_BYTES:,} at the most: shorten it")
+            raise ConfigError(f"{FILE} has {size:,} bytes, and {_MAX_FILE_BYTES:,} are the most: shorten it")
         settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,5 +1,5 @@
-"""A process that builds an index and ends at once, as if killed, when it has come so far. Forked from a clean server: an
-SQLite connection must not be carried into a child."""
+"""A process that builds an index and ends at once, as if killed, when it has come so far. Forked from a clean server:
+an SQLite connection must not be carried into a child."""
 
 from __future__ import annotations
 

@@ -437,8 +437,9 @@ def hostile_paper(number: int) -> str:
     evil = json.dumps(EVIL.replace("\r\n", " "))
     return (
         f"---\ntitle: {evil}\nauthor: [{evil}, {evil}]\njournal: {evil}\nlicense: {evil}\nurl: {evil}\n"
-        f"pmcid: PMC800000{number}\ndate: {evil}\n---\n\n## Kraken {EVIL[:-20]} head\n\nThe kraken {EVIL[:-20]} weighs KRK (kraken kilo) "
-        f"a lot [1]. It sleeps.\n\n## References\n\n1. Reference {EVIL[:-20]} text. 2001.\n"
+        f"pmcid: PMC800000{number}\ndate: {evil}\n---\n\n## Kraken {EVIL[:-20]} head\n\n"
+        f"The kraken {EVIL[:-20]} weighs KRK (kraken kilo) a lot [1]. It sleeps.\n\n"
+        f"## References\n\n1. Reference {EVIL[:-20]} text. 2001.\n"
     )
 
 
