@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
@@ -81,7 +81,8 @@ def provenance_of(path: Path) -> Provenance | None:
 def digest_of_provenance(path: Path) -> str:
     """SHA-256 of what is kept of where the file came from: tells when that changes. Empty where nothing is kept."""
     try:
-        return sha256(provenance_path(path).read_bytes()).hexdigest()
+        with provenance_path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
 
@@ -89,7 +90,7 @@ def digest_of_provenance(path: Path) -> str:
 def keep_provenance(path: Path, provenance: Provenance) -> None:
     """Write the file's provenance beside it, whole or not at all. Raises SourceError when that cannot be."""
     text = json.dumps(asdict(provenance), ensure_ascii=False, indent=2) + "\n"
-    write_source(provenance_path(path), text.encode())
+    write_source(provenance_path(path), text.encode(errors="replace"))
 
 
 def write_source(path: Path, data: bytes) -> None:
@@ -104,6 +105,7 @@ def write_source(path: Path, data: bytes) -> None:
 def _read(value: object) -> Provenance:
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
+    json.dumps(value, ensure_ascii=False).encode()  # half a character (`"\ud800"`) is a ValueError too
     value = {"replaces": "", **value}
     names = {field.name for field in fields(Provenance)}
     if missing := sorted(names - value.keys()):

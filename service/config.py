@@ -151,11 +151,17 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file_settings
 
 
+_MAX_FILE_BYTES = 16_000
+"""Of settings there are some dozen lines; a name of 100,000 dots takes tomllib a minute and a half."""
+
+
 def load_settings(**flags: object) -> Settings:
     """The settings of this run; a flag that is None was not given. Raises ConfigError, naming what does not fit."""
     given = {name: value for name, value in flags.items() if value is not None}
     _check_environment()
     try:
+        if (size := Path(FILE).stat().st_size if Path(FILE).exists() else 0) > _MAX_FILE_BYTES:
+            raise ConfigError(f"{FILE} has {size:,} bytes, and {_MAX_FILE_BYTES:,} are the most: shorten it")
         settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
@@ -163,7 +169,7 @@ def load_settings(**flags: object) -> Settings:
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"{FILE} sets `{name}`, which is no setting: {_known()}") from error
         raise ConfigError(f"{_origin(name, given)} is {first['input']!r}: {first['msg']}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{FILE} is not TOML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} cannot be read: {error}") from error

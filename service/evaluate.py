@@ -101,7 +101,7 @@ def load_questions(folder: Path) -> QuestionSet:
         qrels = next((path for path in (folder / "qrels.tsv", folder / "qrels/test.tsv") if path.is_file()), None)
         if qrels is not None:
             return QuestionSet(folder.name, "judged", tuple(_judged_questions(folder / "queries.jsonl", qrels)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         said = f"a line has no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         raise UsageError(f"the question set in {folder} cannot be read: {said}") from error
     raise UsageError(f"{folder} holds no question set: it needs questions.jsonl, or queries.jsonl and qrels.tsv")

@@ -10,6 +10,8 @@ _CHAT_SYNTAX = re.compile(
     re.IGNORECASE,
 )
 """Where what models' chat templates are written with begins: `<|im_start|>`, `</s>`, `[INST]`, `<<SYS>>`."""
+_UNSEEN = re.compile("[\U000e0000-\U000e007f]")
+"""Unicode's tags: ASCII once more, for which no font has a shape."""
 _ORDER = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b[^.]{0,60}\b(?:instructions?|rules?|prompts?|previous|above|passages?)\b"
     r"|\b(?:you|assistants?|(?:ai|language) models?|chatbots?|llms?)\s+(?:must|should|shall|have to|are to|will)\s+"
@@ -24,8 +26,9 @@ _ORDER = re.compile(
 
 
 def disarmed(text: str) -> str:
-    """The text with what models' chat templates are written with taken apart by a blank: `< |im_start|>`."""
-    return _CHAT_SYNTAX.sub(lambda match: f"{match[0]} ", text)
+    """The text with what models' chat templates are written with taken apart by a blank: `< |im_start|>`; and without
+    letters that a model reads and nobody sees."""
+    return _CHAT_SYNTAX.sub(lambda match: f"{match[0]} ", _UNSEEN.sub("", text))
 
 
 def gives_orders(text: str) -> bool:

@@ -21,9 +21,10 @@ from indexer.provenance import Provenance, keep_provenance, provenance_of, prove
 _LOCK = ".fetching.lock"
 _LOCK_WAIT_S = 30
 """Another process holds it for as long as it takes to write two files."""
-_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
-"""What some system refuses in a file's name."""
-_MAX_NAME = 150
+_UNSAFE = re.compile(r'[<>:"/\\|?*]')
+"""What some system refuses in a file's name, beside what cannot be printed."""
+_MAX_NAME_BYTES = 150
+"""Names have 255 at the most, and more is put behind this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +124,6 @@ def fetched_from(folder: Path, url: str) -> Path | None:
 
 def file_name(paper_id: str, suffix: str) -> str:
     """A name that every system takes, and that is not hidden."""
-    plain = _UNSAFE.sub("_", paper_id).strip(". ")
-    return (plain[:_MAX_NAME] or "paper") + suffix
+    printable = "".join(each if each.isprintable() else "_" for each in paper_id)
+    plain = _UNSAFE.sub("_", printable).strip(". ").encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
+    return (plain or "paper") + suffix

@@ -10,7 +10,7 @@ from typing import get_args
 from urllib.parse import quote
 
 import yaml
-from yaml.nodes import Node
+from yaml.nodes import Node, ScalarNode
 
 from indexer.markdown.authors import UNKNOWN, split_authors, yaml_authors
 from indexer.papers import Notice
@@ -150,6 +150,10 @@ class _Loader(yaml.BaseLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not read")
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: ScalarNode) -> str:
+        """The scalar; of escapes that name half a character (`"\\ud800"`), two are one, and one alone is U+FFFD."""
+        return str(super().construct_scalar(node)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _load(source: str) -> object:

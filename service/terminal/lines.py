@@ -112,7 +112,8 @@ def print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     listed = list(rows)
     width = max(len(name) for name, _ in listed) + 2
     for name, value in listed:
-        console.print(styled(f"{name:<{width}}", style="dim").append(flat(value), style="not dim"), soft_wrap=True)
+        line = styled(f"{flat(name):<{width}}", style="dim").append(flat(value), style="not dim")
+        console.print(line, soft_wrap=True)
 
 
 def first_of(names: Sequence[str]) -> list[str]:

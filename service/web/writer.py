@@ -62,7 +62,8 @@ _BROKEN = re.compile(
     + "]"
 )
 _SPACES = re.compile("[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
-_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+"""What turns text round, and letters that nobody sees."""
 
 
 def characters(text: str) -> str:
