@@ -86,7 +86,7 @@ Text = Annotated[
         json_schema_extra={"minLength": 1},
     ),
 ]
-K = Annotated[Whole, Field(ge=1, le=MAX_K, description="The most passages to give.")]
+K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give."), BeforeValidator(_whole)]
 FiltersField = Annotated[FiltersRequest, Field(description="Which passages may be found.")]
 
 Cited = Annotated[

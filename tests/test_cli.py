@@ -85,7 +85,10 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert " ".join(COMMANDS) == "index fetch ask search show verify papers remove info eval serve tools mcp keys"
+    assert (
+        " ".join(COMMANDS)
+        == "index fetch ask search show verify papers remove info doctor backup restore eval serve tools mcp keys"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
