@@ -313,7 +313,7 @@ from service.query import Query
 
 search = Library.search
 def slow(*arguments, **options):
-    time.sleep(1.5)
+    time.sleep(0.7)
     return search(*arguments, **options)
 Library.search = slow
 if __name__ == "__main__":
@@ -342,12 +342,16 @@ def stop_in_flight(built: Path, workdir: Path, workers: int, told: signal.Signal
         found = re.search(r"at http://127\.0\.0\.1:(\d+) ", process.stderr.readline())
         assert found is not None
         address = ("127.0.0.1", int(found[1]))
-        n = 4 * workers
-        if workers > 1:  # both are there once connections are dealt out to both; until then one answers them all
-            time.sleep(4)
+        n = 4  # as many as one processor answers before the last one has waited too long
+
+        def are_there() -> bool:
+            _, _, figures = ask(address, "GET", "/metrics")
+            return f"loccit_processes {workers}.0".encode() in figures
+
+        until(are_there, timeout_s=60)  # connections are dealt out among all of them
         with ThreadPoolExecutor(n) as pool:
             asked = [pool.submit(ask, address, "POST", "/v1/search", {"query": QUESTION}) for _ in range(n)]
-            time.sleep(0.6)
+            time.sleep(0.5)
             process.send_signal(told)
             began = time.monotonic()
             statuses = [each.result()[0] for each in asked]
