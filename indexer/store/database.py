@@ -51,6 +51,15 @@ def create_database(path: Path) -> Connection:
     return connection
 
 
+def close_journal(path: Path) -> None:
+    """Put all that stands in the database's journal into the database itself, and empty it."""
+    connection = open_database(path)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.close()
+
+
 def lengthen(path: Path) -> None:
     """Give a database that was cut short its length back, in zeros: no page, as its checksum says, and the others can
     be read. Where is how long it was: https://www.sqlite.org/fileformat.html#the_database_header."""
@@ -111,7 +120,8 @@ def damage_named(folder: Path) -> Iterator[None]:
         code = getattr(error, "extendedresult", 0)
         primary = code & _PRIMARY_CODE
         if (primary == apsw.SQLITE_IOERR and code not in _UNREADABLE_CODES) or primary in _CLOSED_CODES:
-            raise IndexNotWritableError(f"{folder}: {error}; check the folder's permissions and free space") from error
+            said = str(error) if primary not in _SAID or str(error) != _NOTHING_SAID else _SAID[primary]
+            raise IndexNotWritableError(f"{folder}: {said}; check the disk, its free space and permissions") from error
         if primary in _BUSY_CODES:
             raise IndexBusyError(f"{folder}: {error}; wait for the other program to end, then try again") from error
         if primary in _DAMAGE_CODES or any(words in str(error) for words in _DAMAGE_WORDS):
@@ -139,6 +149,13 @@ _UNREADABLE_CODES = frozenset(
 )
 """The I/O errors that are of reading; the others are of writing."""
 _CLOSED_CODES = frozenset({apsw.SQLITE_READONLY, apsw.SQLITE_CANTOPEN, apsw.SQLITE_FULL, apsw.SQLITE_PERM})
+_NOTHING_SAID = "not an error"
+_SAID = {
+    apsw.SQLITE_IOERR: "disk I/O error",
+    apsw.SQLITE_FULL: "database or disk is full",
+    apsw.SQLITE_CANTOPEN: "unable to open database file",
+}
+"""What SQLite's online backup says nothing of."""
 _BUSY_CODES = frozenset({apsw.SQLITE_BUSY, apsw.SQLITE_LOCKED})
 _DAMAGE_CODES = frozenset({apsw.SQLITE_CORRUPT, apsw.SQLITE_NOTADB, apsw.SQLITE_IOERR})
 _DAMAGE_WORDS = (

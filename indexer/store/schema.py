@@ -6,7 +6,7 @@ import json
 import operator
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -24,11 +24,13 @@ from indexer.errors import (
     IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
+    IndexStateError,
 )
 from indexer.store.database import (
     MEND,
     REBUILD,
     Connection,
+    close_journal,
     create_database,
     damage_named,
     has_checksums,
@@ -332,12 +334,26 @@ def set_aside(folder: Path, why: str) -> Path:
 
 
 def exchange(folder: Path, part: Path, why: str) -> Path:
-    """Put a whole database in the index's place, and keep the one that was there, as `set_aside` does.
+    """Put a whole database in the index's place, and keep the one that was there under a name that ends in `why`.
 
-    Its journal goes with it: in the new one's hands it would be played into that. The vectors are made anew.
+    Ended at any moment, one of the two is there. The journal's pages go into the old one before, as far as it can be
+    read: in the new one's hands they would be played into that. The vectors are made anew.
     """
-    kept = set_aside(folder, why)
-    put_in_place(part, folder / DATABASE)
+    path = folder / DATABASE
+    kept = path.with_name(f"{DATABASE}.{why}")
+    with refusal_named(folder):
+        if path.exists():
+            with suppress(IndexStateError), damage_named(folder):
+                close_journal(path)
+            kept.unlink(missing_ok=True)
+            try:
+                kept.hardlink_to(path)
+            except OSError:  # some file systems know no second names
+                path.replace(kept)
+        for name in (*_JOURNALS, VECTORS):
+            if (folder / name).exists():
+                (folder / name).replace(folder / f"{name}.{why}")
+        put_in_place(part, path)
     return kept
 
 

@@ -25,6 +25,7 @@ from indexer.store.schema import (
     exchange,
     is_index,
     read_meta,
+    sweep_folder,
     take_lock,
 )
 
@@ -90,6 +91,7 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
     if is_index(index) and not replace:
         raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
     with take_lock(index):
+        sweep_folder(index)
         try:
             with beside(index / DATABASE) as database, beside(index / VECTORS) as vectors:
                 _copy(folder / DATABASE, database)

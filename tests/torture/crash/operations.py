@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +28,10 @@ from indexer.fetch.client import Limits
 from indexer.fetch.files import held_at, keep
 from indexer.provenance import Provenance
 from indexer.store import IndexWriter, Snapshot
+from indexer.upkeep.backup import RECORD
 from service.cli import main
 from tests.fetch_server import jats, serving
-from tests.torture.crash.holdings import digest, embedder
+from tests.torture.crash.holdings import digest, embedder, held
 from tests.torture.crash.world import World
 
 BATCH_WORDPIECES = 50
@@ -66,6 +68,19 @@ def fetch(world: World) -> int:
 def remove(world: World) -> int:
     """Take two papers out, unless they are."""
     return main(["remove", "PMC7000", "PMC7003", "--index", str(world.index)])
+
+
+def backup(world: World) -> int:
+    """Copy the index; a copy that is there and not whole is thrown away before."""
+    folder = world.root / "kept"
+    if folder.exists() and not (folder / RECORD).exists():
+        shutil.rmtree(folder)
+    return 0 if folder.exists() else main(["backup", str(folder), "--index", str(world.index)])
+
+
+def restore(world: World) -> int:
+    """Put the copy in the place of the index, which has changed since."""
+    return main(["restore", str(world.root / "kept"), "--index", str(world.index), "--replace"])
 
 
 def watch(world: World) -> int:
@@ -130,6 +145,19 @@ def _about_to_change(world: World) -> None:
     world.write(9, 0)
 
 
+def _backed_up(world: World) -> None:
+    _indexed(world)
+    assert backup(world) == 0
+    world.write(0, 1)
+    assert index(world) == 0
+
+
+def _faults_of_backup(world: World) -> Iterator[str]:
+    """A copy that says it is whole is."""
+    if (world.root / "kept" / RECORD).exists() and held(world.root / "kept") != held(world.index):
+        yield "half a backup passes for a whole one"
+
+
 def _fetched_before(world: World) -> None:
     _nothing(world)
     put_before(world)
@@ -174,6 +202,8 @@ OPERATIONS = {
     "replace": Operation(_damaged, _rebuild, _rebuild),
     "watch": Operation(_about_to_change, watch, _prune),
     "fetch": Operation(_fetched_before, fetch, fetch, faults_of_fetched),
+    "backup": Operation(_indexed, backup, backup, _faults_of_backup),
+    "restore": Operation(_backed_up, restore, restore),
     "export": Operation(lambda world: None, export, export, _faults_of_exported),
 }
 

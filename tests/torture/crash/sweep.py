@@ -69,6 +69,7 @@ class Sweeper:
             raise RuntimeError(f"undisturbed, {name} fails: {undisturbed.result}")
         self.states += undisturbed.told
         self.final = self._held()
+        self.states += [self.final] if self.final not in self.states else []
         self.replies = self._must(lambda tell: replies(self.world.index)).result if self.final != _NONE else []
         self.listing = self._listing()
         self._warm()
@@ -168,7 +169,9 @@ class Sweeper:
     def _listing(self) -> frozenset[str]:
         found = self.world.root.rglob("*")
         return frozenset(
-            str(path.relative_to(self.world.root)) for path in found if path.suffix not in (".lock", ".unusable")
+            str(path.relative_to(self.world.root))
+            for path in found
+            if path.suffix not in (".lock", ".unusable", ".replaced")
         )
 
     def _kinds(self) -> list[str]:
