@@ -21,8 +21,8 @@ def _whole(given: object) -> object:
     return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""A whole number: of JSON's, `5.0` is one too."""
+WHOLE = BeforeValidator(_whole)
+"""Of an int, behind its bounds: of JSON's whole numbers, `5.0` is one too."""
 _YEARS: dict[str, Any] = {"minimum": 0, "maximum": 9999}
 """As a schema says it. The library refuses others, in better words."""
 
@@ -36,12 +36,14 @@ class FiltersRequest(Request):
         Field(description="Words of a section title anywhere on the path, or a section number.", examples=["methods"]),
     ] = ""
     year_from: Annotated[
-        Whole,
+        int,
         Field(description="The first year of publication; 0 for any.", examples=[2020], json_schema_extra=_YEARS),
+        WHOLE,
     ] = 0
     year_to: Annotated[
-        Whole,
+        int,
         Field(description="The last year of publication; 0 for any.", examples=[2026], json_schema_extra=_YEARS),
+        WHOLE,
     ] = 0
     include: Annotated[
         list[Literal["back_matter", "references"]],
@@ -86,7 +88,7 @@ Text = Annotated[
         json_schema_extra={"minLength": 1},
     ),
 ]
-K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give."), BeforeValidator(_whole)]
+K = Annotated[int, Field(ge=1, le=MAX_K, description="The most passages to give."), WHOLE]
 FiltersField = Annotated[FiltersRequest, Field(description="Which passages may be found.")]
 
 Cited = Annotated[

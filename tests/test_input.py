@@ -709,3 +709,9 @@ def test_names_of_papers_are_names(tmp_path: Path) -> None:
             assert paper.paper_id not in ("", ".", "..")
             assert Path(os.fsdecode(paper.origin)).is_file()
     reader.close()
+
+
+@pytest.mark.parametrize(("given", "status"), [("2.0", 200), ("2.5", 422), ('"2"', 422), ("true", 422), ("1e999", 422)])
+def test_a_whole_number_is_one_however_json_writes_it(hostile: TestClient, given: str, status: int) -> None:
+    body = f'{{"query": "kraken", "k": {given}, "filters": {{"year_from": 0.0}}}}'
+    assert hostile.post("/v1/search", content=body, headers={"content-type": "application/json"}).status_code == status

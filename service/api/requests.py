@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.library import DEFAULT_ASK_K
 from service.query import DEFAULT_K, MAX_REPLY_TOKENS
-from service.requests import FiltersField, FiltersRequest, K, Request, Text, Whole
+from service.requests import WHOLE, FiltersField, FiltersRequest, K, Request, Text
 
 
 class SearchRequest(Request):
@@ -18,12 +18,13 @@ class SearchRequest(Request):
     k: K = DEFAULT_K
     filters: FiltersField = FiltersRequest()
     max_tokens: Annotated[
-        Whole,
+        int,
         Field(
             ge=0,
             le=MAX_REPLY_TOKENS,
             description="Budget of the passages' texts in cl100k_base tokens; 0 for none. The first one always comes.",
         ),
+        WHOLE,
     ] = 0
     cursor: Annotated[
         str, Field(description="`next_cursor` of an earlier reply to the same query, for the hits after it.")
