@@ -260,7 +260,11 @@ class Life(RuleBasedStateMachine):
     def the_index_is_as_the_model(self) -> None:
         if not hasattr(self, "reader") or not self.indexed:
             return
-        found = self.holdings()
+        with self.reader.snapshot() as snapshot:
+            found = _holdings(snapshot)
+            rows = {row.row_id for each in found for row in snapshot.passages_of(each)}
+            near = snapshot.nearest(WordEmbedder().encode_query("tide"), 1000, None).tolist()
+            assert (len(near), set(near)) == (len(rows), rows)  # each has a vector that a search finds
         assert {paper_id: name for paper_id, (name, _) in found.items()} == self.indexed
         for paper_id, (_, passages) in found.items():
             assert self.agree(paper_id, self.texts[paper_id], passages)
