@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -49,6 +48,7 @@ from service.query import Query
 from service.rerank import load_reranker
 from service.verify import read_claims
 from tests.conftest import Run
+from tests.databases import opened as database
 from tests.fakes import WordEmbedder, stored_passage
 
 DIM = 8
@@ -202,7 +202,7 @@ def opened(index: Path) -> Library:
 
 
 def change(index: Path, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(index / "index.sqlite")) as connection, connection:
+    with closing(database(index / "index.sqlite")) as connection:
         connection.execute(statement, values)
 
 
@@ -235,7 +235,7 @@ def test_vectors_of_another_length(index: Path, column: str, blob: bytes) -> Non
 
 def test_row_numbers_that_would_fill_the_memory(index: Path) -> None:
     change(index, "UPDATE sqlite_sequence SET seq = 4294967295")
-    with closing(sqlite3.connect(index / "index.sqlite")) as connection:
+    with closing(database(index / "index.sqlite")) as connection:
         (blob,) = connection.execute("SELECT passages FROM segments").fetchone()
     last = np.array([(0xFFFFFFFE, 3, 1)], dtype=[("row", "<u4"), ("length", "<u4"), ("is_body", "u1")])
     change(index, "UPDATE segments SET passages = ?", blob + last.tobytes())
@@ -245,7 +245,7 @@ def test_row_numbers_that_would_fill_the_memory(index: Path) -> None:
 
 @pytest.mark.parametrize("dim", [0, -1, 1 << 40, "8", 8.5, None, [8]])
 def test_a_manifest_with_another_dimension(index: Path, dim: object) -> None:
-    with closing(sqlite3.connect(index / "index.sqlite")) as connection:
+    with closing(database(index / "index.sqlite")) as connection:
         (text,) = connection.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone()
     manifest = json.loads(text)
     manifest["model"]["dim"] = dim
