@@ -288,6 +288,38 @@ def test_a_backup_is_put_back(index: Path, tmp_path: Path) -> None:
     assert answers(tmp_path / "elsewhere" / "index") == right
 
 
+def test_each_index_that_was_replaced_is_kept(index: Path, tmp_path: Path) -> None:
+    """Who puts the wrong backup back, and then the right one, still has what was there at first."""
+    back_up(index, tmp_path / "backup")
+    with IndexWriter(index, None) as writer:
+        writer.remove("PMC7003")
+        writer.commit()
+    before = (index / DATABASE).read_bytes()
+    restore(tmp_path / "backup", index, replace=True)
+    restore(tmp_path / "backup", index, replace=True)
+    assert (index / f"{DATABASE}.replaced").read_bytes() == before
+    assert (index / f"{DATABASE}.2.replaced").exists()
+
+
+def test_a_journal_that_a_reader_holds_up_is_not_lost(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed while a search went on stands in the journal alone: it is not put aside from its database."""
+    monkeypatch.setattr("indexer.store.database._BUSY_TIMEOUT_MS", 50)
+    back_up(index, tmp_path / "backup")
+    with closing(IndexReader(index)) as reader, reader.snapshot():
+        write_papers(tmp_path / "papers", n=14)
+        build([tmp_path / "papers"], index, WordEmbedder(), CONFIG)
+        right = answers(index)
+        before = sorted(path.name for path in index.iterdir())
+        with pytest.raises(IndexBusyError, match="is being read"):
+            restore(tmp_path / "backup", index, replace=True)
+        assert (sorted(path.name for path in index.iterdir()), answers(index)) == (before, right)
+    restore(tmp_path / "backup", index, replace=True)
+    with closing(IndexReader(index)) as reader, reader.snapshot() as snapshot:
+        assert snapshot.n_papers() == 12
+
+
 def test_a_backup_that_is_not_whole_is_not_put_back(index: Path, tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     back_up(index, backup)

@@ -52,12 +52,15 @@ def create_database(path: Path) -> Connection:
 
 
 def close_journal(path: Path) -> None:
-    """Put all that stands in the database's journal into the database itself, and empty it."""
+    """Put all that stands in the database's journal into the database itself. Raises IndexBusyError where a reader of
+    what was before keeps it from that."""
     connection = open_database(path)
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        _, n_pages, n_put = next(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
     finally:
         connection.close()
+    if n_put < n_pages:
+        raise IndexBusyError(f"{path.parent} is being read: wait for the other program to end, then try again")
 
 
 def lengthen(path: Path) -> None:
