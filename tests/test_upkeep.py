@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,20 @@ def test_a_backup_is_put_back(index: Path, tmp_path: Path) -> None:
     assert (index / f"{DATABASE}.replaced").exists()
     restore(tmp_path / "backup", tmp_path / "elsewhere" / "index")
     assert answers(tmp_path / "elsewhere" / "index") == right
+
+
+def test_a_backup_of_a_newer_loccit_replaces_nothing(index: Path, tmp_path: Path) -> None:
+    right = answers(index)
+    backup = tmp_path / "backup"
+    back_up(index, backup)
+    with closing(opened(backup / DATABASE)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    record = json.loads((backup / "backup.json").read_text(encoding="utf-8"))
+    record["sha256"][DATABASE] = sha256((backup / DATABASE).read_bytes()).hexdigest()
+    (backup / "backup.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(IndexMismatchError, match="install the loccit that made it"):
+        restore(backup, index, replace=True)
+    assert answers(index) == right
 
 
 def test_each_index_that_was_replaced_is_kept(index: Path, tmp_path: Path) -> None:
