@@ -152,6 +152,51 @@ def test_papers_that_cannot_be_read_are_named_and_come_back(index: Path, tmp_pat
     assert answers(index) == right
 
 
+def test_a_paper_that_an_index_of_its_table_lacks_is_not_lost(index: Path) -> None:
+    right = answers(index)
+    execute(
+        index,
+        "DROP INDEX papers_origin",
+        "CREATE INDEX papers_origin ON papers (origin) WHERE id <> 5",
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, ' WHERE id <> 5', '') WHERE name = 'papers_origin'",
+    )
+    assert found(index) == [("database", "error")]
+    assert not mend(index, examine(index, load)).lost
+    assert answers(index) == right
+
+
+def rows_and_commits(index: Path) -> tuple[int, int, int]:
+    """The last row id of passages, the least of those that there are, and how many commits."""
+    with closing(opened(index / DATABASE)) as connection:
+        return (
+            connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").get or 0,
+            connection.execute("SELECT coalesce(min(id), 0) FROM passages").get,
+            connection.execute("SELECT count(*) FROM commits").get,
+        )
+
+
+def test_row_ids_are_not_used_again_where_every_paper_is_lost(index: Path, tmp_path: Path) -> None:
+    right = answers(index)
+    execute(index, "UPDATE passages SET ordinal = 99 WHERE ordinal = 0")
+    last, _, n_commits = rows_and_commits(index)
+    assert len(mend(index, examine(index, load)).lost) == 12
+    build([tmp_path / "papers"], index, WordEmbedder(), CONFIG)
+    assert rows_and_commits(index) == (2 * last, last + 1, n_commits + 2)
+    assert answers(index) == right
+
+
+def test_where_the_row_ids_that_were_used_cannot_be_read_no_commit_is_gone_on_from(index: Path) -> None:
+    with closing(opened(index / DATABASE)) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_sequence'").get
+        page_size = connection.pragma("page_size")
+    with (index / DATABASE).open("rb+") as file:
+        file.seek(page * page_size - 100)
+        file.write(b"\1" * 20)
+    assert mend(index, examine(index, load)).lost == []
+    assert rows_and_commits(index)[2] == 1
+
+
 def test_the_vectors_file_is_held_against_the_rows(index: Path, tmp_path: Path) -> None:
     (index / VECTORS).unlink()
     assert found(index) == [("vectors", "error")]
