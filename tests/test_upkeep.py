@@ -220,6 +220,22 @@ def test_files_of_papers_are_held_against_their_hashes(index: Path, tmp_path: Pa
     assert examination.is_sound
 
 
+def test_others_write_while_an_index_is_looked_over(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who writes at that moment keeps it waiting for nothing: what takes the right to write is left out."""
+    monkeypatch.setattr("indexer.store.database._BUSY_TIMEOUT_MS", 50)
+
+    def loaded_after_a_commit(_: str) -> WordEmbedder:
+        with IndexWriter(index, None) as writer:
+            writer.remove("PMC7003")
+            assert writer.commit() == 2
+        return WordEmbedder()
+
+    assert examine(index, loaded_after_a_commit).findings == []
+    with IndexWriter(index, None):
+        assert ("full text", "warning") in found(index)
+    assert found(index) == []
+
+
 def test_another_model_is_found(index: Path) -> None:
     class Other(WordEmbedder):
         def encode_query(self, text: str) -> Any:

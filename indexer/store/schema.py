@@ -382,6 +382,16 @@ def take_lock(folder: Path) -> FileLock:
     return lock
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The same for as long as the block goes on."""
+    lock = take_lock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def read_meta(connection: Connection) -> tuple[Commit, Manifest]:
     """The newest commit, and the manifest. Raises IndexDamagedError."""
     commit = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC LIMIT 1").fetchone()

@@ -26,9 +26,9 @@ from indexer.store.schema import (
     connect,
     exchange,
     is_index,
+    locked,
     read_meta,
     sweep_folder,
-    take_lock,
 )
 from indexer.upkeep.migrate import schema_in
 
@@ -94,7 +94,7 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
             raise IndexDamagedError(f"{folder / name} is not what was backed up: take another backup")
     if is_index(index) and not replace:
         raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
-    with take_lock(index):
+    with locked(index):
         sweep_folder(index)
         try:
             with beside(index / DATABASE) as database, beside(index / VECTORS) as vectors:

@@ -22,9 +22,9 @@ from indexer.store.schema import (
     Manifest,
     begin,
     exchange,
+    locked,
     read_meta,
     sweep_folder,
-    take_lock,
 )
 from indexer.upkeep.examine import Examination, Repair
 from indexer.upkeep.migrate import migrate
@@ -51,7 +51,7 @@ def mend(folder: Path, examination: Examination) -> Mended:
     """
     wanted: set[Repair] = {each.repair for each in examination.findings}
     mended = Mended()
-    with take_lock(folder):
+    with locked(folder):
         if left := sweep_folder(folder):
             mended.done.append(f"removed {', '.join(left)}")
         if "migrate" in wanted:
