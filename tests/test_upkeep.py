@@ -17,6 +17,7 @@ import pytest
 from indexer.build import build
 from indexer.errors import IndexBusyError, IndexDamagedError, IndexMismatchError, IndexMissingError, UsageError
 from indexer.store import IndexReader, IndexWriter
+from indexer.store.dense import DenseIndex
 from indexer.store.schema import DATABASE, SCHEMA_VERSION, VECTORS
 from indexer.upkeep import back_up, examine, mend, restore
 from tests.conftest import Run
@@ -348,6 +349,27 @@ def test_a_backup_is_put_back(index: Path, tmp_path: Path) -> None:
     assert (index / f"{DATABASE}.replaced").exists()
     restore(tmp_path / "backup", tmp_path / "elsewhere" / "index")
     assert answers(tmp_path / "elsewhere" / "index") == right
+
+
+def test_an_older_backup_does_not_slow_readers_down(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors are made to fit once, not at every search: what was at hand is of a later commit of the same line."""
+    back_up(index, tmp_path / "backup")
+    with IndexWriter(index, None) as writer:
+        writer.remove("PMC7003")
+        writer.commit()
+    with closing(IndexReader(index)) as reader:
+        restore(tmp_path / "backup", index, replace=True)
+        with reader.snapshot() as snapshot:
+            assert snapshot.n_papers() == 12
+        made: list[DenseIndex] = []
+        caught_up = DenseIndex.caught_up
+        monkeypatch.setattr(DenseIndex, "caught_up", lambda *args: made.append(caught_up(*args)) or made[-1])
+        for _ in range(3):
+            with reader.snapshot() as snapshot:
+                assert snapshot.counts()["vectors"] == 60
+    assert made == []
 
 
 def test_a_backup_of_a_newer_loccit_replaces_nothing(index: Path, tmp_path: Path) -> None:

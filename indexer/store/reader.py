@@ -29,6 +29,7 @@ class IndexReader:
         self._file = file_identity(folder)
         self._idle: list[Connection] = [connect(folder)]
         self._vectors: DenseIndex | None = None
+        self._vectors_of = self._file
         self._collection: tuple[Commit, Collection] | None = None
         with self.snapshot():
             pass  # a damaged or foreign index is found now, not at the first question
@@ -40,7 +41,7 @@ class IndexReader:
         try:
             with damage_named(self.folder), held_still(connection):
                 commit, manifest = read_meta(connection)
-                vectors = self._vectors_at(connection, commit, manifest.model.dim)
+                vectors = self._vectors_at(file, connection, commit, manifest.model.dim)
                 collection = partial(self._collection_at, connection, commit)
                 yield Snapshot(connection, commit.generation, manifest, vectors, collection)
         finally:
@@ -67,13 +68,14 @@ class IndexReader:
             else:
                 connection.close()
 
-    def _vectors_at(self, connection: Connection, commit: Commit, dim: int) -> DenseIndex:
+    def _vectors_at(self, file: tuple[int, int], connection: Connection, commit: Commit, dim: int) -> DenseIndex:
         """The FAISS index of the connection's commit: at hand, from the file, or caught up from the rows."""
         with self._lock:
             held = self._vectors
             if held is not None and held.commit == commit:
                 return held
-            if held is not None and commit in held.history:  # this snapshot was taken just before the newest commit
+            is_same = file == self._vectors_of  # else another database was put in the place, of an older commit maybe
+            if held is not None and is_same and commit in held.history:  # taken just before the newest commit
                 return held.caught_up(connection, dim)
             ancestors = read_commits(connection)
             in_file = dense.commit_in(self.folder / VECTORS)
@@ -81,8 +83,10 @@ class IndexReader:
             if held is None or held.commit not in ancestors or (in_file in ancestors and in_file > held.commit):
                 start = dense.load(self.folder / VECTORS, dim)
             assert start is not None
-            self._vectors = start.caught_up(connection, dim)
-            return self._vectors
+            found = start.caught_up(connection, dim)
+            if file == self._file:
+                self._vectors, self._vectors_of = found, file
+            return found
 
     def _collection_at(self, connection: Connection, commit: Commit) -> Collection:
         """What the connection's commit has to count words by: at hand, or from the rows."""
