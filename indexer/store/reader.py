@@ -11,11 +11,21 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from indexer.errors import IndexBusyError
 from indexer.store import dense
 from indexer.store.database import Connection, damage_named, held_still
 from indexer.store.dense import DenseIndex
 from indexer.store.postings import Collection, read_collection
-from indexer.store.schema import VECTORS, Commit, connect, file_identity, read_commits, read_meta
+from indexer.store.schema import (
+    VECTORS,
+    Commit,
+    FileIdentity,
+    connect,
+    file_identity,
+    read_commits,
+    read_meta,
+    was_written_since,
+)
 from indexer.store.snapshot import Snapshot
 
 
@@ -36,7 +46,10 @@ class IndexReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """The newest committed generation, held still until the block ends."""
+        """The newest committed generation, held still until the block ends.
+
+        Where the folder takes no files, nothing holds it still: raises IndexBusyError where it was written to.
+        """
         file, connection = self._lend()
         try:
             with damage_named(self.folder), held_still(connection):
@@ -44,10 +57,12 @@ class IndexReader:
                 vectors = self._vectors_at(file, connection, commit, manifest.model.dim)
                 collection = partial(self._collection_at, connection, commit)
                 yield Snapshot(connection, commit.generation, manifest, vectors, collection)
+            if was_written_since(self.folder, file):
+                raise IndexBusyError(f"{self.folder} was written to by another user while it was read: try again")
         finally:
             self._take_back(file, connection)
 
-    def _lend(self) -> tuple[tuple[int, int], Connection]:
+    def _lend(self) -> tuple[FileIdentity, Connection]:
         """A connection to the database that stands in the folder now, and which file that is.
 
         A connection keeps to the file that it opened. When another stands in its place, those to the old one are done.
@@ -61,14 +76,14 @@ class IndexReader:
                 return file, self._idle.pop()
         return file, connect(self.folder)
 
-    def _take_back(self, file: tuple[int, int], connection: Connection) -> None:
+    def _take_back(self, file: FileIdentity, connection: Connection) -> None:
         with self._lock:
             if file == self._file:
                 self._idle.append(connection)
             else:
                 connection.close()
 
-    def _vectors_at(self, file: tuple[int, int], connection: Connection, commit: Commit, dim: int) -> DenseIndex:
+    def _vectors_at(self, file: FileIdentity, connection: Connection, commit: Commit, dim: int) -> DenseIndex:
         """The FAISS index of the connection's commit: at hand, from the file, or caught up from the rows."""
         with self._lock:
             held = self._vectors

@@ -34,6 +34,7 @@ from indexer.store.database import (
     create_database,
     damage_named,
     has_checksums,
+    is_sealed,
     memory_database,
     open_database,
 )
@@ -406,13 +407,34 @@ def read_commits(connection: Connection) -> frozenset[Commit]:
     return frozenset(Commit(*row) for row in connection.execute("SELECT generation, token FROM commits"))
 
 
-def file_identity(folder: Path) -> tuple[int, int]:
-    """Which file the database is (device and inode): another one once it has been replaced; zeros when it is gone."""
+class FileIdentity(NamedTuple):
+    """Which file a database is."""
+
+    device: int = 0
+    inode: int = 0
+    written_ns: int = 0
+    """When it was written to last, of one that is read as it stands; else 0."""
+
+
+def file_identity(folder: Path) -> FileIdentity:
+    """Which file the database is: another one once it has been replaced, and one that is read as it stands also once it
+    has been written to; zeros when it is gone."""
+    path = folder / DATABASE
     try:
-        status = (folder / DATABASE).stat()
+        status = path.stat()
     except OSError:
-        return 0, 0
-    return status.st_dev, status.st_ino
+        return FileIdentity()
+    return FileIdentity(status.st_dev, status.st_ino, status.st_mtime_ns if is_sealed(path) else 0)
+
+
+def was_written_since(folder: Path, file: FileIdentity) -> bool:
+    """Whether a database that was read as it stood has been written to, or replaced, by another user."""
+    if not file.written_ns:
+        return False
+    try:
+        return (folder / DATABASE).stat().st_mtime_ns != file.written_ns
+    except OSError:
+        return True
 
 
 def _check_file(connection: Connection, path: Path) -> None:
