@@ -372,6 +372,11 @@ def test_signing_in(opened: Client, keys: KeyFile) -> None:
 
 
 @pytest.mark.model
+def test_a_form_of_many_fields_is_refused(opened: Client) -> None:
+    reply = opened().post("/signin", data={f"field{n}": "x" for n in range(20)})
+    assert (reply.status_code, "send no others" in reply.text) == (422, True)
+
+
 def test_signing_in_below_a_path_over_https(opened: Client, keys: KeyFile) -> None:
     client = opened(base_url="https://testserver/loccit")
     reply = client.post("/signin", data={"key": keys.add("b", "read"), "then": "/"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ from service.access import Policy
 from service.access import turns as turns_module
 from service.access.turns import Turns, end_turn
 from service.api import TURNS_A_CPU, create_app
+from service.api.readiness import Readiness
 from service.library import Library
 from service.query import Query
 from service.replies import Waiting
@@ -387,3 +389,47 @@ def test_readiness_says_when_it_stops(library: Library) -> None:
         reply = client.get("/readyz")
         assert (reply.status_code, reply.json()["type"]) == (503, "urn:loccit:problem:overloaded")
         assert client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_many_who_ask_whether_it_is_ready_are_told_by_a_few_tries() -> None:
+    """No key is asked of them: they must not have a search made each."""
+    tries: list[float] = []
+
+    def probe() -> None:
+        tries.append(time.monotonic())
+        time.sleep(0.02)
+
+    async def ask() -> None:
+        readiness = Readiness(probe, CapacityLimiter(1))
+        began = time.monotonic()
+        for _ in range(10):
+            await asyncio.gather(*(readiness.check() for _ in range(100)))
+        assert time.monotonic() - began >= 9 * 0.08  # three quarters of it rest
+
+    asyncio.run(ask())
+    assert len(tries) == 10
+
+
+def test_who_asks_while_readiness_is_tried_is_told_by_a_later_try() -> None:
+    """What is mended, or breaks, after a try began is not told of by it."""
+    is_broken = False
+    begun = threading.Event()
+
+    def probe() -> None:
+        before = is_broken
+        begun.set()
+        time.sleep(0.02)
+        if before:
+            raise LoccitError("it is broken")
+
+    async def ask() -> None:
+        nonlocal is_broken
+        readiness = Readiness(probe, CapacityLimiter(1))
+        first = asyncio.create_task(readiness.check())
+        await asyncio.to_thread(begun.wait, 5)
+        is_broken = True
+        with pytest.raises(LoccitError):
+            await readiness.check()
+        await first
+
+    asyncio.run(ask())

@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import multiprocessing
+import os
 import shutil
 import threading
 from collections import Counter
@@ -924,3 +925,30 @@ def test_counts_and_papers(index: Path) -> None:
         with pytest.raises(NotFoundError, match="no passage"):
             snapshot.passage("PMC7004:0000000000000000")
     reader.close()
+
+
+def test_an_index_of_another_user_is_read_anew_once_it_was_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the folder takes no files, SQLite reads the database as it stands, and would mix old pages with new."""
+    access, is_other_user = os.access, False
+    monkeypatch.setattr("indexer.store.database.os.access", lambda *given: access(*given) and not is_other_user)
+
+    def write(n: int) -> None:
+        nonlocal is_other_user
+        is_other_user = False
+        write_papers(tmp_path / "papers", n=n)
+        build([tmp_path / "papers"], tmp_path / "index", WordEmbedder(), CONFIG)
+        is_other_user = True
+
+    write(3)
+    with closing(IndexReader(tmp_path / "index")) as reader:
+        with reader.snapshot() as snapshot:
+            assert snapshot.n_papers() == 3
+        write(4)
+        with reader.snapshot() as snapshot:
+            assert (snapshot.n_papers(), snapshot.generation) == (4, 2)
+        with pytest.raises(IndexBusyError, match="written to"), reader.snapshot():
+            write(5)
+        with reader.snapshot() as snapshot:
+            assert snapshot.n_papers() == 5

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from indexer.build import build
 from indexer.errors import IndexBusyError, IndexDamagedError, IndexMismatchError, IndexMissingError, UsageError
 from indexer.store import IndexReader, IndexWriter
+from indexer.store.dense import DenseIndex
 from indexer.store.schema import DATABASE, SCHEMA_VERSION, VECTORS
 from indexer.upkeep import back_up, examine, mend, restore
 from tests.conftest import Run
@@ -151,6 +153,51 @@ def test_papers_that_cannot_be_read_are_named_and_come_back(index: Path, tmp_pat
     assert answers(index) == right
 
 
+def test_a_paper_that_an_index_of_its_table_lacks_is_not_lost(index: Path) -> None:
+    right = answers(index)
+    execute(
+        index,
+        "DROP INDEX papers_origin",
+        "CREATE INDEX papers_origin ON papers (origin) WHERE id <> 5",
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, ' WHERE id <> 5', '') WHERE name = 'papers_origin'",
+    )
+    assert found(index) == [("database", "error")]
+    assert not mend(index, examine(index, load)).lost
+    assert answers(index) == right
+
+
+def rows_and_commits(index: Path) -> tuple[int, int, int]:
+    """The last row id of passages, the least of those that there are, and how many commits."""
+    with closing(opened(index / DATABASE)) as connection:
+        return (
+            connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").get or 0,
+            connection.execute("SELECT coalesce(min(id), 0) FROM passages").get,
+            connection.execute("SELECT count(*) FROM commits").get,
+        )
+
+
+def test_row_ids_are_not_used_again_where_every_paper_is_lost(index: Path, tmp_path: Path) -> None:
+    right = answers(index)
+    execute(index, "UPDATE passages SET ordinal = 99 WHERE ordinal = 0")
+    last, _, n_commits = rows_and_commits(index)
+    assert len(mend(index, examine(index, load)).lost) == 12
+    build([tmp_path / "papers"], index, WordEmbedder(), CONFIG)
+    assert rows_and_commits(index) == (2 * last, last + 1, n_commits + 2)
+    assert answers(index) == right
+
+
+def test_where_the_row_ids_that_were_used_cannot_be_read_no_commit_is_gone_on_from(index: Path) -> None:
+    with closing(opened(index / DATABASE)) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_sequence'").get
+        page_size = connection.pragma("page_size")
+    with (index / DATABASE).open("rb+") as file:
+        file.seek(page * page_size - 100)
+        file.write(b"\1" * 20)
+    assert mend(index, examine(index, load)).lost == []
+    assert rows_and_commits(index)[2] == 1
+
+
 def test_the_vectors_file_is_held_against_the_rows(index: Path, tmp_path: Path) -> None:
     (index / VECTORS).unlink()
     assert found(index) == [("vectors", "error")]
@@ -172,6 +219,22 @@ def test_files_of_papers_are_held_against_their_hashes(index: Path, tmp_path: Pa
     assert [(each.check, each.level) for each in examination.findings] == [("sources", "warning")] * 2
     assert ("paper03.md" in examination.findings[0].what, "paper04.md" in examination.findings[1].what) == (True, True)
     assert examination.is_sound
+
+
+def test_others_write_while_an_index_is_looked_over(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who writes at that moment keeps it waiting for nothing: what takes the right to write is left out."""
+    monkeypatch.setattr("indexer.store.database._BUSY_TIMEOUT_MS", 50)
+
+    def loaded_after_a_commit(_: str) -> WordEmbedder:
+        with IndexWriter(index, None) as writer:
+            writer.remove("PMC7003")
+            assert writer.commit() == 2
+        return WordEmbedder()
+
+    assert examine(index, loaded_after_a_commit).findings == []
+    with IndexWriter(index, None):
+        assert ("full text", "warning") in found(index)
+    assert found(index) == []
 
 
 def test_another_model_is_found(index: Path) -> None:
@@ -286,6 +349,73 @@ def test_a_backup_is_put_back(index: Path, tmp_path: Path) -> None:
     assert (index / f"{DATABASE}.replaced").exists()
     restore(tmp_path / "backup", tmp_path / "elsewhere" / "index")
     assert answers(tmp_path / "elsewhere" / "index") == right
+
+
+def test_an_older_backup_does_not_slow_readers_down(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors are made to fit once, not at every search: what was at hand is of a later commit of the same line."""
+    back_up(index, tmp_path / "backup")
+    with IndexWriter(index, None) as writer:
+        writer.remove("PMC7003")
+        writer.commit()
+    with closing(IndexReader(index)) as reader:
+        restore(tmp_path / "backup", index, replace=True)
+        with reader.snapshot() as snapshot:
+            assert snapshot.n_papers() == 12
+        made: list[DenseIndex] = []
+        caught_up = DenseIndex.caught_up
+        monkeypatch.setattr(DenseIndex, "caught_up", lambda *args: made.append(caught_up(*args)) or made[-1])
+        for _ in range(3):
+            with reader.snapshot() as snapshot:
+                assert snapshot.counts()["vectors"] == 60
+    assert made == []
+
+
+def test_a_backup_of_a_newer_loccit_replaces_nothing(index: Path, tmp_path: Path) -> None:
+    right = answers(index)
+    backup = tmp_path / "backup"
+    back_up(index, backup)
+    with closing(opened(backup / DATABASE)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    record = json.loads((backup / "backup.json").read_text(encoding="utf-8"))
+    record["sha256"][DATABASE] = sha256((backup / DATABASE).read_bytes()).hexdigest()
+    (backup / "backup.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(IndexMismatchError, match="install the loccit that made it"):
+        restore(backup, index, replace=True)
+    assert answers(index) == right
+
+
+def test_each_index_that_was_replaced_is_kept(index: Path, tmp_path: Path) -> None:
+    """Who puts the wrong backup back, and then the right one, still has what was there at first."""
+    back_up(index, tmp_path / "backup")
+    with IndexWriter(index, None) as writer:
+        writer.remove("PMC7003")
+        writer.commit()
+    before = (index / DATABASE).read_bytes()
+    restore(tmp_path / "backup", index, replace=True)
+    restore(tmp_path / "backup", index, replace=True)
+    assert (index / f"{DATABASE}.replaced").read_bytes() == before
+    assert (index / f"{DATABASE}.2.replaced").exists()
+
+
+def test_a_journal_that_a_reader_holds_up_is_not_lost(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed while a search went on stands in the journal alone: it is not put aside from its database."""
+    monkeypatch.setattr("indexer.store.database._BUSY_TIMEOUT_MS", 50)
+    back_up(index, tmp_path / "backup")
+    with closing(IndexReader(index)) as reader, reader.snapshot():
+        write_papers(tmp_path / "papers", n=14)
+        build([tmp_path / "papers"], index, WordEmbedder(), CONFIG)
+        right = answers(index)
+        before = sorted(path.name for path in index.iterdir())
+        with pytest.raises(IndexBusyError, match="is being read"):
+            restore(tmp_path / "backup", index, replace=True)
+        assert (sorted(path.name for path in index.iterdir()), answers(index)) == (before, right)
+    restore(tmp_path / "backup", index, replace=True)
+    with closing(IndexReader(index)) as reader, reader.snapshot() as snapshot:
+        assert snapshot.n_papers() == 12
 
 
 def test_a_backup_that_is_not_whole_is_not_put_back(index: Path, tmp_path: Path) -> None:

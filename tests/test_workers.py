@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from service import workers
+from service import api, workers
+from service.access import Policy
+from service.cli import serving
+from service.config import Settings
 from service.workers import Workers
 
 
@@ -78,3 +82,15 @@ def test_it_is_told_how_it_ended(one: Any, clock: Clock, caplog: pytest.LogCaptu
     assert [each.getMessage() for each in caplog.records] == [
         "worker process 100 ended (killed by SIGKILL): another takes its place in 1 s"
     ]
+
+
+def test_a_worker_takes_no_connection_before_its_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system deals connections to whatever listens: those of a process that loads for seconds would wait."""
+    done: list[str] = []
+    library = SimpleNamespace(warm=lambda: done.append("warm"))
+    monkeypatch.setattr(serving, "opened", lambda *_: nullcontext(library))
+    monkeypatch.setattr(api, "create_app", lambda *_: None)
+    monkeypatch.setattr(api, "bind", lambda *_, **__: done.append("bind") or nullcontext())
+    monkeypatch.setattr(api, "serve", lambda *_, **__: done.append("serve"))
+    serving._serve_shared(Settings(), Policy())
+    assert done == ["warm", "bind", "serve"]

@@ -33,15 +33,19 @@ _CACHE_KIB = 16_000
 def open_database(path: Path) -> Connection:
     """A connection to an existing database. Raises what `damage_named` names, and IndexDamagedError where its pages
     have no checksums."""
-    # Journal and shared-memory files cannot be made in a folder that takes none: read such a database as it stands.
-    sealed = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-    connection = _connect(path, "mode=ro&immutable=1" if sealed else "mode=rw")
+    connection = _connect(path, "mode=ro&immutable=1" if is_sealed(path) else "mode=rw")
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # reads the file, and says if it is none
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the database is read as it stands: journal and shared-memory files cannot be made in a folder that takes
+    none. SQLite does not see then that another user writes to it."""
+    return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
 
 
 def create_database(path: Path) -> Connection:
@@ -52,12 +56,15 @@ def create_database(path: Path) -> Connection:
 
 
 def close_journal(path: Path) -> None:
-    """Put all that stands in the database's journal into the database itself, and empty it."""
+    """Put all that stands in the database's journal into the database itself. Raises IndexBusyError where a reader of
+    what was before keeps it from that."""
     connection = open_database(path)
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        _, n_pages, n_put = next(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
     finally:
         connection.close()
+    if n_put < n_pages:
+        raise IndexBusyError(f"{path.parent} is being read: wait for the other program to end, then try again")
 
 
 def lengthen(path: Path) -> None:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,6 @@ from indexer.errors import (
     IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
-    IndexStateError,
 )
 from indexer.store.database import (
     MEND,
@@ -34,6 +34,7 @@ from indexer.store.database import (
     create_database,
     damage_named,
     has_checksums,
+    is_sealed,
     memory_database,
     open_database,
 )
@@ -326,35 +327,44 @@ def sweep_folder(folder: Path) -> list[str]:
 def set_aside(folder: Path, why: str) -> Path:
     """Keep the index's files under names that end in `why`: they are replaced, not destroyed. Gives the database's."""
     with refusal_named(folder):
+        ending = _free_ending(folder, why)
         for name in (*_JOURNALS, VECTORS, DATABASE):
             path = folder / name
             if path.exists():
-                path.replace(path.with_name(f"{name}.{why}"))
-    return folder / f"{DATABASE}.{why}"
+                path.replace(path.with_name(f"{name}.{ending}"))
+    return folder / f"{DATABASE}.{ending}"
 
 
 def exchange(folder: Path, part: Path, why: str) -> Path:
     """Put a whole database in the index's place, and keep the one that was there under a name that ends in `why`.
 
-    Ended at any moment, one of the two is there. The journal's pages go into the old one before, as far as it can be
-    read: in the new one's hands they would be played into that. The vectors are made anew.
+    Ended at any moment, one of the two is there, whole. The journal's pages go into the old one before, unless it is
+    damaged: in the new one's hands they would be played into that. The vectors are made anew. Raises IndexBusyError
+    where a reader stands in the way of that for long, IndexNotWritableError.
     """
     path = folder / DATABASE
-    kept = path.with_name(f"{DATABASE}.{why}")
     with refusal_named(folder):
+        ending = _free_ending(folder, why)
+        kept = path.with_name(f"{DATABASE}.{ending}")
         if path.exists():
-            with suppress(IndexStateError), damage_named(folder):
+            with suppress(IndexDamagedError), damage_named(folder):
                 close_journal(path)
-            kept.unlink(missing_ok=True)
             try:
                 kept.hardlink_to(path)
             except OSError:  # some file systems know no second names
                 path.replace(kept)
         for name in (*_JOURNALS, VECTORS):
             if (folder / name).exists():
-                (folder / name).replace(folder / f"{name}.{why}")
+                (folder / name).replace(folder / f"{name}.{ending}")
         put_in_place(part, path)
     return kept
+
+
+def _free_ending(folder: Path, why: str) -> str:
+    """`why`, or `2.why` and so on: what was kept before stays."""
+    endings = (f"{n}.{why}" if n > 1 else why for n in count(1))
+    names = (*_JOURNALS, *_FILES)
+    return next(each for each in endings if not any((folder / f"{name}.{each}").exists() for name in names))
 
 
 def take_lock(folder: Path) -> FileLock:
@@ -373,6 +383,16 @@ def take_lock(folder: Path) -> FileLock:
     return lock
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The same for as long as the block goes on."""
+    lock = take_lock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def read_meta(connection: Connection) -> tuple[Commit, Manifest]:
     """The newest commit, and the manifest. Raises IndexDamagedError."""
     commit = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC LIMIT 1").fetchone()
@@ -387,13 +407,34 @@ def read_commits(connection: Connection) -> frozenset[Commit]:
     return frozenset(Commit(*row) for row in connection.execute("SELECT generation, token FROM commits"))
 
 
-def file_identity(folder: Path) -> tuple[int, int]:
-    """Which file the database is (device and inode): another one once it has been replaced; zeros when it is gone."""
+class FileIdentity(NamedTuple):
+    """Which file a database is."""
+
+    device: int = 0
+    inode: int = 0
+    written_ns: int = 0
+    """When it was written to last, of one that is read as it stands; else 0."""
+
+
+def file_identity(folder: Path) -> FileIdentity:
+    """Which file the database is: another one once it has been replaced, and one that is read as it stands also once it
+    has been written to; zeros when it is gone."""
+    path = folder / DATABASE
     try:
-        status = (folder / DATABASE).stat()
+        status = path.stat()
     except OSError:
-        return 0, 0
-    return status.st_dev, status.st_ino
+        return FileIdentity()
+    return FileIdentity(status.st_dev, status.st_ino, status.st_mtime_ns if is_sealed(path) else 0)
+
+
+def was_written_since(folder: Path, file: FileIdentity) -> bool:
+    """Whether a database that was read as it stood has been written to, or replaced, by another user."""
+    if not file.written_ns:
+        return False
+    try:
+        return (folder / DATABASE).stat().st_mtime_ns != file.written_ns
+    except OSError:
+        return True
 
 
 def _check_file(connection: Connection, path: Path) -> None:

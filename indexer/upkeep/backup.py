@@ -15,19 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from indexer.durable import beside, make_folder, put_in_place, write_whole
-from indexer.errors import IndexDamagedError, IndexNotWritableError, UsageError
+from indexer.errors import IndexDamagedError, IndexMismatchError, IndexNotWritableError, UsageError
 from indexer.store import dense
 from indexer.store.database import copy_database, damage_named, held_still, open_database
 from indexer.store.schema import (
     DATABASE,
+    OLDEST_SCHEMA,
+    SCHEMA_VERSION,
     VECTORS,
     connect,
     exchange,
     is_index,
+    locked,
     read_meta,
     sweep_folder,
-    take_lock,
 )
+from indexer.upkeep.migrate import schema_in
 
 RECORD = "backup.json"
 
@@ -82,7 +85,8 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
     """Put the backup in `folder` in the place of the index in `index`; one that is there only with `replace`, and it is
     kept beside. Readers of the index go on with the restored one.
 
-    Raises UsageError, IndexDamagedError for a backup that is not whole, IndexBusyError, IndexNotWritableError.
+    Raises UsageError, IndexDamagedError for a backup that is not whole, IndexMismatchError for one of a newer loccit,
+    IndexBusyError, IndexNotWritableError.
     """
     backup = _read_record(folder)
     for name, wanted in backup.sha256.items():
@@ -90,12 +94,13 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
             raise IndexDamagedError(f"{folder / name} is not what was backed up: take another backup")
     if is_index(index) and not replace:
         raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
-    with take_lock(index):
+    with locked(index):
         sweep_folder(index)
         try:
             with beside(index / DATABASE) as database, beside(index / VECTORS) as vectors:
                 _copy(folder / DATABASE, database)
                 _copy(folder / VECTORS, vectors)
+                _check_schema(folder, database)
                 exchange(index, database, "replaced")
                 put_in_place(vectors, index / VECTORS)
         except OSError as error:
@@ -114,6 +119,16 @@ def _check_copy(folder: Path) -> None:
                 raise IndexDamagedError(f"the copy in {folder} is damaged ({said}), and so is the index, it seems")
         finally:
             copy.close()
+
+
+def _check_schema(folder: Path, database: Path) -> None:
+    """Raise IndexMismatchError where no way leads from the copy's schema to this one: before anything is replaced."""
+    version = schema_in(database)
+    if not OLDEST_SCHEMA <= version <= SCHEMA_VERSION:
+        raise IndexMismatchError(
+            f"the backup in {folder} has schema version {version}, this loccit reads {SCHEMA_VERSION}: "
+            "install the loccit that made it"
+        )
 
 
 def _read_record(folder: Path) -> Backup:

@@ -35,6 +35,7 @@ from indexer.store.schema import (
     Manifest,
     connect,
     is_index,
+    locked,
     read_commits,
     read_meta,
     unfinished,
@@ -100,7 +101,8 @@ def examine(folder: Path, load: Callable[[str], Embedder] | None = None) -> Exam
                 commit, manifest = read_meta(connection)
                 found.generation = commit.generation
                 _papers(connection, manifest, found)
-                _words(folder, connection, found)
+                _full_text(folder, found)
+                _word_lists(connection, found)
                 if found.is_sound:  # else there may be no vectors to read
                     _vectors(folder, connection, manifest, found)
                 _sources(connection, found)
@@ -165,17 +167,25 @@ def _papers(connection: Connection, manifest: Manifest, found: Examination) -> N
         found.add(Finding("papers", "error", f"not whole: {_named(wrong)}", remedy, "salvage"))
 
 
-def _words(folder: Path, connection: Connection, found: Examination) -> None:
-    """The full-text index and the word lists, held against the passages."""
-    found.checked += ["full text", "word lists"]
+def _full_text(folder: Path, found: Examination) -> None:
+    """The full-text index, held against the passages.
+
+    That only looks, but as a statement that writes: nobody else may write meanwhile, and no longer than that.
+    """
+    found.checked.append("full text")
     try:
-        with damage_named(folder):  # only looks, but as a statement that writes
+        with locked(folder), damage_named(folder), closing(connect(folder)) as connection:
             connection.execute("INSERT INTO passages_fts (passages_fts, rank) VALUES ('integrity-check', 1)")
     except IndexDamagedError as error:
         found.add(Finding("full text", "error", f"it is not of the passages: {error}", REPAIR, "salvage"))
     except (IndexBusyError, IndexNotWritableError) as error:
         what = f"it was not held against the passages, which takes the right to write: {error}"
         found.add(Finding("full text", "warning", what, "look again when nobody writes"))
+
+
+def _word_lists(connection: Connection, found: Examination) -> None:
+    """The word lists, held against the passages."""
+    found.checked.append("word lists")
     if not word_lists_agree(connection):
         found.add(Finding("word lists", "error", "they are not of the passages", REPAIR, "salvage"))
 

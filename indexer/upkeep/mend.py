@@ -22,9 +22,9 @@ from indexer.store.schema import (
     Manifest,
     begin,
     exchange,
+    locked,
     read_meta,
     sweep_folder,
-    take_lock,
 )
 from indexer.upkeep.examine import Examination, Repair
 from indexer.upkeep.migrate import migrate
@@ -51,7 +51,7 @@ def mend(folder: Path, examination: Examination) -> Mended:
     """
     wanted: set[Repair] = {each.repair for each in examination.findings}
     mended = Mended()
-    with take_lock(folder):
+    with locked(folder):
         if left := sweep_folder(folder):
             mended.done.append(f"removed {', '.join(left)}")
         if "migrate" in wanted:
@@ -138,9 +138,9 @@ def _readable(folder: Path, old: Connection) -> Iterator[tuple[int, PaperRows | 
 
 
 def _numbers(folder: Path, old: Connection) -> list[int]:
-    """The papers' row ids: by the table or an index of it, else every one that there may be."""
+    """The papers' row ids: by the table, else an index of it, which may lack some, else every one that there may be."""
     found: set[int] = set()
-    for statement in ("SELECT id FROM papers", "SELECT id FROM papers NOT INDEXED"):
+    for statement in ("SELECT id FROM papers NOT INDEXED", "SELECT id FROM papers"):
         with suppress(IndexDamagedError), damage_named(folder):
             return [int(row[0]) for row in _rows(old, statement)]
     for statement in ("SELECT id FROM papers", "SELECT DISTINCT paper FROM passages"):
@@ -200,12 +200,21 @@ def _copy_files(folder: Path, old: Connection, new: Connection, mended: Mended) 
 
 
 def _copy_history(folder: Path, old: Connection, new: Connection, commit: Commit) -> None:
-    """The commits so far, and one more: what is made of them has changed."""
-    rows: list[Any] = [tuple(commit)]
+    """The commits so far, and one more: what is made of them has changed.
+
+    Along one line of commits a row id is used once. Where it cannot be read which were, a new line begins.
+    """
+    commits: list[Any] = []
+    last_ids: list[Any] = []
     with suppress(IndexDamagedError), damage_named(folder):
-        rows = old.execute("SELECT generation, token FROM commits").fetchall()
+        last_ids = old.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+        commits = [tuple(commit)]
+    if commits:
+        with suppress(IndexDamagedError), damage_named(folder):
+            commits = old.execute("SELECT generation, token FROM commits").fetchall()
     new.execute("DELETE FROM commits")
-    new.executemany("INSERT INTO commits VALUES (?, ?)", [*rows, tuple(Commit.after(commit.generation))])
-    with suppress(IndexDamagedError), damage_named(folder):
-        for name, last in old.execute("SELECT name, seq FROM sqlite_sequence").fetchall():
-            new.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last, name))
+    new.executemany("INSERT INTO commits VALUES (?, ?)", [*commits, tuple(Commit.after(commit.generation))])
+    for name, last in last_ids:
+        present = new.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (name,)).get
+        new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+        new.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, max(last, present)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from indexer.durable import beside
@@ -18,12 +19,13 @@ STEPS: Mapping[int, Callable[[Connection], None]] = {
 
 def schema_of(folder: Path) -> int:
     """The schema version of the index's database, whatever this loccit reads. Raises IndexStateError."""
-    with damage_named(folder):
-        connection = open_database(folder / DATABASE)
-        try:
-            return int(connection.pragma("user_version"))
-        finally:
-            connection.close()
+    return schema_in(folder / DATABASE)
+
+
+def schema_in(database: Path) -> int:
+    """The same of a database that may stand elsewhere. Raises IndexStateError."""
+    with damage_named(database.parent), closing(open_database(database)) as connection:
+        return int(connection.pragma("user_version"))
 
 
 def migrate(folder: Path) -> tuple[int, Path]:

@@ -23,6 +23,7 @@ from service.access.turns import Turns
 from service.api import completions, v1
 from service.api.documented import DocumentedApp
 from service.api.problems import install, refusal
+from service.api.readiness import Readiness
 from service.config import DEFAULT_BASE_URL, version
 from service.library import Library
 from service.observe import Metrics, Tracing, Watched
@@ -94,6 +95,7 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Polic
     app.state.metrics = Metrics()
     app.state.tracing = tracing
     app.state.watchers = CapacityLimiter(1)
+    app.state.readiness = Readiness(library.probe, app.state.watchers)
     app.include_router(v1.papers)
     app.include_router(v1.state)
     app.include_router(completions.router)

@@ -25,6 +25,7 @@ from indexer.papers import PaperOrder
 from service.access.guard import check_admin
 from service.api import sse
 from service.api.problems import problem_of, responses
+from service.api.readiness import Readiness
 from service.api.requests import (
     ASK_EXAMPLES,
     EXAMPLE_PAPER_ID,
@@ -323,7 +324,7 @@ async def health() -> Health:
     response_model=Health,
     responses=responses(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-async def readiness(library: _Library, request: Request) -> Health | Response:
+async def readiness(request: Request) -> Health | Response:
     """Whether a search is answered: one is made, so that the index opens, its model is loaded, and both are read.
 
     It says no, too, once the service has been told to stop.
@@ -331,7 +332,8 @@ async def readiness(library: _Library, request: Request) -> Health | Response:
     try:
         if request.app.state.is_stopping():
             raise OverloadError("the service is stopping: ask another one")
-        await to_thread.run_sync(library.probe, limiter=request.app.state.watchers)
+        check: Readiness = request.app.state.readiness
+        await check.check()
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
     return Health("ready")

@@ -138,8 +138,8 @@ def _serve_shared(settings: Settings, policy: Policy) -> None:
         api.ended_in_order(),
         observe.logging_to_stderr(settings.log_format, settings.log_level),
         opened(settings, settings.rerank, chat_model_of(settings)) as library,
-        api.bind(settings.host, settings.port, shared=True) as listener,
     ):
-        library.warm()
+        library.warm()  # first: as soon as it listens, the system deals connections to it
         app = api.create_app(library, settings.base_url, policy)
-        api.serve(app, listener, proxies=settings.trusted_proxies)
+        with api.bind(settings.host, settings.port, shared=True) as listener:
+            api.serve(app, listener, proxies=settings.trusted_proxies)

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
+from indexer.errors import UsageError
 from service.access.guard import COOKIE
 from service.access.keys import KeyFile, token_of
 from service.web import pages
@@ -25,6 +26,7 @@ from service.web.pages import PageRoute
 _OURS = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")
 """A path of this service: what a browser takes for no other site's."""
 _MAX_AGE_S = 30 * 24 * 3600
+_MAX_FIELDS = 10
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -39,7 +41,10 @@ async def show(request: Request, then: str = "/") -> Response:
 async def sign_in(request: Request) -> Response:
     """A cookie for the key, and on to the page that was wanted."""
     _check_site(request)
-    given = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=10)
+    try:
+        given = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise UsageError("the form has two fields, `key` and `then`: send no others") from error
     secret, then = (given.get(name, [""])[0] for name in ("key", "then"))
     keys: KeyFile | None = request.app.state.keys
     if keys is None or await to_thread.run_sync(keys.with_secret, secret.strip()) is None:
