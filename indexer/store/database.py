@@ -55,6 +55,12 @@ def create_database(path: Path) -> Connection:
     return connection
 
 
+def log_ahead(connection: Connection) -> None:
+    """Give the database, whatever its connections, a write-ahead log: readers and a writer do not wait for one another
+    then. The last thing that is done to a new one before it is put in place."""
+    connection.pragma("journal_mode", "wal")
+
+
 def close_journal(path: Path) -> None:
     """Put all that stands in the database's journal into the database itself. Raises IndexBusyError where a reader of
     what was before keeps it from that."""

@@ -6,7 +6,7 @@ import json
 import operator
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -35,6 +35,7 @@ from indexer.store.database import (
     damage_named,
     has_checksums,
     is_sealed,
+    log_ahead,
     memory_database,
     open_database,
 )
@@ -281,7 +282,8 @@ def create(folder: Path, manifest: Manifest) -> Connection:
     """A connection to a new, empty index. Raises IndexNotWritableError."""
     path = folder / DATABASE
     with damage_named(folder), beside(path) as part:
-        begin(part, manifest).close()
+        with closing(begin(part, manifest)) as made:
+            log_ahead(made)
         with refusal_named(folder):
             for journal in _JOURNALS:  # of a database that is gone: it would be taken for this one's
                 (folder / journal).unlink(missing_ok=True)
@@ -290,13 +292,15 @@ def create(folder: Path, manifest: Manifest) -> Connection:
 
 
 def begin(path: Path, manifest: Manifest) -> Connection:
-    """A connection to a new database with the tables of an index, at its first commit."""
+    """A connection to a new database with the tables of an index, at its first commit.
+
+    It has no write-ahead log yet, see `log_ahead`: what were written to that might not be in the file when it is moved.
+    """
     connection = create_database(path)
     connection.execute(f"BEGIN; {_TABLES}")
     connection.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
     connection.execute("INSERT INTO commits VALUES (?, ?)", Commit.after(-1))
     connection.execute("COMMIT")
-    connection.pragma("journal_mode", "wal")
     return connection
 
 

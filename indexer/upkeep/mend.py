@@ -13,7 +13,7 @@ from typing import Any
 from indexer.durable import beside
 from indexer.errors import IndexDamagedError, IndexStateError
 from indexer.store import IndexWriter
-from indexer.store.database import Connection, damage_named, lengthen, open_database
+from indexer.store.database import Connection, damage_named, lengthen, log_ahead, open_database
 from indexer.store.files import Files
 from indexer.store.schema import (
     DATABASE,
@@ -69,7 +69,7 @@ def mend(folder: Path, examination: Examination) -> Mended:
 
 def _salvage(folder: Path, mended: Mended) -> None:
     """Make a new database of all papers that can be read whole."""
-    with beside(folder / DATABASE) as part:
+    with damage_named(folder), beside(folder / DATABASE) as part:
         with closing(_opened(folder)) as old:
             commit, manifest = _meta(folder, old)
             with closing(begin(part, manifest)) as new:
@@ -80,6 +80,7 @@ def _salvage(folder: Path, mended: Mended) -> None:
                 new.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
                 write_word_lists(new)
                 new.execute("COMMIT")
+                log_ahead(new)
         kept = exchange(folder, part, _UNUSABLE)
     mended.done.append(f"made a new database of the {n_papers} papers that can be read; the old one is kept as {kept}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from indexer.durable import beside
 from indexer.errors import IndexMismatchError
-from indexer.store.database import RESERVED, Connection, damage_named, open_database
+from indexer.store.database import RESERVED, Connection, damage_named, log_ahead, open_database
 from indexer.store.schema import DATABASE, SCHEMA_VERSION, exchange
 
 STEPS: Mapping[int, Callable[[Connection], None]] = {
@@ -51,7 +51,7 @@ def migrate(folder: Path) -> tuple[int, Path]:
             for version in versions:
                 STEPS[version](new)
             new.pragma("user_version", SCHEMA_VERSION)
-            new.pragma("journal_mode", "wal")
+            log_ahead(new)
         finally:
             new.close()
         return before, exchange(folder, part, f"schema-{before}")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from indexer.fetch.client import Limits
 from indexer.fetch.files import held_at, keep
 from indexer.provenance import Provenance
 from indexer.store import IndexWriter, Snapshot
+from indexer.store.database import open_database
+from indexer.store.schema import DATABASE, OLDEST_SCHEMA
 from indexer.upkeep.backup import RECORD
 from service.cli import main
 from tests.fetch_server import jats, serving
@@ -81,6 +83,11 @@ def backup(world: World) -> int:
 def restore(world: World) -> int:
     """Put the copy in the place of the index, which has changed since."""
     return main(["restore", str(world.root / "kept"), "--index", str(world.index), "--replace"])
+
+
+def doctor(world: World) -> int:
+    """Mend what the index's rows can."""
+    return main(["doctor", "--repair", "--index", str(world.index)])
 
 
 def watch(world: World) -> int:
@@ -137,6 +144,30 @@ def _damaged(world: World) -> None:
     _indexed(world)
     for name in ("index.sqlite", "index.sqlite-wal"):
         (world.index / name).write_bytes(b"no database " * 1000)
+
+
+def _ill(world: World) -> None:
+    """An index of a table, of which the table has all the rows, has a page that is not what was written."""
+    _indexed(world)
+    path = world.index / DATABASE
+    with closing(open_database(path)) as connection:
+        page: int = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'passages_paper'").get
+        page_size: int = connection.pragma("page_size")
+    raw = bytearray(path.read_bytes())
+    raw[page * page_size - page_size // 4] ^= 1
+    path.write_bytes(raw)
+
+
+def _old(world: World) -> None:
+    """An index of an older schema, as it was: without checksums."""
+    _indexed(world)
+    path, old = world.index / DATABASE, world.root / "old"
+    with closing(open_database(path)) as connection:
+        connection.execute("VACUUM INTO ?", (f"{old.absolute().as_uri()}?reserve=0",))
+    raw = bytearray(old.read_bytes())
+    raw[60:64] = OLDEST_SCHEMA.to_bytes(4, "big")  # https://www.sqlite.org/fileformat.html: the user version
+    path.write_bytes(raw)
+    old.unlink()
 
 
 def _about_to_change(world: World) -> None:
@@ -204,6 +235,8 @@ OPERATIONS = {
     "fetch": Operation(_fetched_before, fetch, fetch, faults_of_fetched),
     "backup": Operation(_indexed, backup, backup, _faults_of_backup),
     "restore": Operation(_backed_up, restore, restore),
+    "repair": Operation(_ill, doctor, doctor),
+    "migrate": Operation(_old, doctor, doctor),
     "export": Operation(lambda world: None, export, export, _faults_of_exported),
 }
 

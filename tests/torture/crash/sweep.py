@@ -23,7 +23,8 @@ from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
 
-from indexer.errors import IndexDamagedError, IndexMissingError
+from indexer.errors import IndexDamagedError, IndexMismatchError, IndexMissingError
+from indexer.store.schema import OLDEST_SCHEMA
 from tests.torture.crash.forks import Ended, Tell, forked
 from tests.torture.crash.holdings import faults_of, held, replies
 from tests.torture.crash.operations import OPERATIONS, Operation, commits_told, sources, without_a_model
@@ -32,7 +33,7 @@ from tests.torture.crash.world import World
 
 _DEADLY = ("kill", "torn", "lose", "lose-some")
 _NEED_NO_SPACE = ("fsync", "unlink", "rmdir")
-_NONE, _DAMAGED = "no index", "a damaged index"
+_NONE, _DAMAGED, _OLD = "no index", "a damaged index", "an index of an older schema"
 _EMPTY = hashlib.sha256(repr([]).encode()).hexdigest()
 """The digest of an index without papers."""
 
@@ -128,7 +129,7 @@ class Sweeper:
         state = self._held_here()
         if state not in self._allowed(told):
             yield f"it told of {self._named(told[-1]) if told else 'no commit'}, and now stands {self._named(state)}"
-        if state not in (_DAMAGED, _NONE):
+        if state not in (_DAMAGED, _NONE, _OLD):
             yield from faults_of(self.world.index, self.world)
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
             code = self.operation.resume(self.world)
@@ -162,6 +163,8 @@ class Sweeper:
             return _NONE
         except IndexDamagedError:
             return _DAMAGED
+        except IndexMismatchError:
+            return _OLD
 
     def _held(self) -> str:
         return str(self._must(lambda tell: self._held_here()).result)
@@ -171,7 +174,7 @@ class Sweeper:
         return frozenset(
             str(path.relative_to(self.world.root))
             for path in found
-            if path.suffix not in (".lock", ".unusable", ".replaced")
+            if path.suffix not in (".lock", ".unusable", ".replaced", f".schema-{OLDEST_SCHEMA}")
         )
 
     def _kinds(self) -> list[str]:
