@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from service.api import create_app
+from service.access.keys import Scope
 from service.library import Library
-from tests.test_schemathesis import hold, served
+from tests.test_schemathesis import SCOPES, guarded, hold, served
 
 __all__ = ["served"]
 
@@ -18,6 +19,10 @@ N_REQUESTS = int(os.environ.get("TORTURE_REQUESTS", "1000"))
 """Of each operation, that fit its schema, and as many that do not."""
 
 
-def test_every_reply_is_as_the_document_says(served: Library) -> None:
-    seen = hold(create_app(served), {}, n_requests=N_REQUESTS, n_walks=N_REQUESTS)
-    print(f"{seen.total():,} requests: {dict(sorted(seen.items()))}")  # noqa: T201
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_reply_is_as_the_document_says(
+    served: Library, tmp_path: Path, scope: Scope | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = hold(*guarded(served, tmp_path / "keys", scope), n_requests=N_REQUESTS, n_walks=N_REQUESTS)
+    with capsys.disabled():
+        print(f"\n{scope or 'no'} key: {seen.total():,} requests: {dict(sorted(seen.items()))}")  # noqa: T201
