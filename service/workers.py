@@ -28,7 +28,7 @@ _MAX_PAUSE_S = 60.0
 _YOUNG_S = 60.0
 """A process that went on for longer had started well."""
 _GRACE_S = 30.0
-"""That a process has to end when it is told to: more than it gives what it has begun."""
+"""That processes have to end when they are told to: more than they give what they have begun."""
 
 
 @dataclass(slots=True)
@@ -105,8 +105,9 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        until = time.monotonic() + _GRACE_S
         for process in [place.process for place in self._places]:
-            process.join(_GRACE_S)
+            process.join(max(0.0, until - time.monotonic()))
             if process.is_alive():
                 process.kill()
 

@@ -161,3 +161,12 @@ def test_links_lead_somewhere() -> None:
     for page in (ROOT / "docs" / "operations.md", ROOT / "SECURITY.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), target
+
+
+def test_the_unit_names_commands_that_there_are() -> None:
+    """An empty file of keys, made by hand, would be none."""
+    lines = re.findall(r"^# +\S*/loccit (.+)$", UNIT, re.MULTILINE)
+    assert any(line.startswith("keys add ") for line in lines)
+    for line in lines:
+        check(shlex.split(line))
+    assert "touch" not in UNIT

@@ -683,7 +683,7 @@ def test_a_snapshot_taken_before_a_commit_needs_no_file(index: Path, monkeypatch
     with reader.snapshot() as snapshot:
         assert snapshot.counts()["vectors"] == 55
     monkeypatch.setattr(reader, "folder", index / "nowhere")
-    vectors = reader._vectors_at(connection, Commit(*commit), 32)
+    vectors = reader._vectors_at(file, connection, Commit(*commit), 32)
     assert (len(vectors.ids), vectors.commit) == (60, commit)
     connection.execute("ROLLBACK")
     reader._take_back(file, connection)

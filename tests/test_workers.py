@@ -94,3 +94,24 @@ def test_a_worker_takes_no_connection_before_its_model_is_loaded(monkeypatch: py
     monkeypatch.setattr(api, "serve", lambda *_, **__: done.append("serve"))
     serving._serve_shared(Settings(), Policy())
     assert done == ["warm", "bind", "serve"]
+
+
+def test_processes_that_do_not_end_have_their_time_together(one: Any, clock: Clock) -> None:
+    """The supervisor gives all of them a few seconds more than one has."""
+    waited: list[float] = []
+
+    class Stuck(Process):
+        def join(self, timeout: float) -> None:
+            waited.append(timeout)
+            clock.now += timeout
+
+        def terminate(self) -> None: ...
+
+        def kill(self) -> None:
+            self.exitcode = -9
+
+    places = [SimpleNamespace(process=Stuck(n)) for n in range(4)]
+    one.workers._places = places
+    one.workers.__exit__(None, None, None)
+    assert sum(waited) == workers._GRACE_S
+    assert [each.process.exitcode for each in places] == [-9] * 4

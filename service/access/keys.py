@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from indexer.durable import write_whole
 from indexer.errors import ConfigError, NotFoundError, UsageError
 
 Scope = Literal["read", "admin"]
@@ -160,19 +160,8 @@ class KeyFile:
     def _write(self, keys: tuple[Key, ...]) -> None:
         text = json.dumps(asdict(_Written(1, keys)), indent=1) + "\n"
         try:
-            # mkstemp makes the file for its owner alone, and nobody sees it half written.
-            handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
+            write_whole(self.path, text.encode(), mode=0o600)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
-        beside = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
             raise _unwritable(self.path, error) from error
 
 

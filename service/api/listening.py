@@ -126,7 +126,7 @@ class PatientProtocol(H11Protocol):
     """Gives up connections on which nothing goes on: uvicorn itself waits for a request's headers, and for a reply to
     be taken, without an end.
 
-    Where there are too many, the one that has been idle longest makes room.
+    Where there are too many, the one that has been idle longest makes room; where none is idle, no other is taken.
     """
 
     _head: asyncio.TimerHandle | None = None
@@ -135,10 +135,12 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, for a while."""
-        if len(self.connections) >= MAX_CONNECTIONS:
-            self._make_room()
+        has_room = len(self.connections) < MAX_CONNECTIONS or self._make_room()
         super().connection_made(transport)
-        self._await_head()
+        if has_room:
+            self._await_head()
+        else:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read it: the headers of a request, or a part of them."""
@@ -208,10 +210,11 @@ class PatientProtocol(H11Protocol):
         elif left:
             self._await_delivery()
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
         idle = [each for each in self.connections if isinstance(each, PatientProtocol) and each._is_idle()]
         if idle:
             min(idle, key=lambda each: each._idle_since).transport.abort()
+        return bool(idle)
 
     def _is_idle(self) -> bool:
         return not self._is_busy() and not self.transport.is_closing()
