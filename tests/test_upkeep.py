@@ -207,6 +207,15 @@ def test_a_manifest_that_cannot_be_read_changes_nothing(index: Path) -> None:
     assert (index / DATABASE).read_bytes() == before
 
 
+def test_an_index_of_which_no_paper_can_be_read_is_not_made_an_empty_one(index: Path) -> None:
+    execute(index, "UPDATE passages SET text = text || ' and more'")
+    before = (index / DATABASE).read_bytes()
+    with pytest.raises(IndexDamagedError, match="none of its 12 papers can be read whole; nothing was changed"):
+        mend(index, examine(index, load))
+    assert (index / DATABASE).read_bytes() == before
+    assert sorted(each.name for each in index.iterdir()) == sorted([DATABASE, VECTORS, "writer.lock"])
+
+
 def make_old(index: Path) -> None:
     """As loccit 0.1 made it: schema 6, no checksums."""
     with closing(opened(index / DATABASE)) as connection:
