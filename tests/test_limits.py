@@ -206,6 +206,21 @@ def test_the_longest_idle_connection_makes_room(library: Library, monkeypatch: p
 
 
 @pytest.mark.model
+def test_bodies_that_do_not_come_make_room(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 20)
+    with served(library) as (host, port, server):
+        head = b"POST /v1/search HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{"
+        slow = []
+        for _ in range(40):
+            slow.append(socket.create_connection((host, port), timeout=10))
+            slow[-1].sendall(head)
+            assert ask((host, port), "GET", "/healthz")[0] == 200  # so that what was sent before has been read
+        assert 10 < len(server.server_state.connections) <= 20
+        for each in slow:
+            each.close()
+
+
+@pytest.mark.model
 def test_a_reader_that_takes_nothing_is_given_up(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "STALLED_S", 0.3)
     with served(library) as (host, port, server):

@@ -126,7 +126,8 @@ class PatientProtocol(H11Protocol):
     """Gives up connections on which nothing goes on: uvicorn itself waits for a request's headers, and for a reply to
     be taken, without an end.
 
-    Where there are too many, the one that has been idle longest makes room.
+    Where there are too many, the one that has been idle longest makes room, else the one whose body has been on its way
+    longest, else the new one is turned away: the files that a process may have open are for its index too.
     """
 
     _head: asyncio.TimerHandle | None = None
@@ -135,10 +136,12 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, for a while."""
-        if len(self.connections) >= MAX_CONNECTIONS:
-            self._make_room()
+        has_room = len(self.connections) < MAX_CONNECTIONS or self._make_room()
         super().connection_made(transport)
-        self._await_head()
+        if has_room:
+            self._await_head()
+        else:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read it: the headers of a request, or a part of them."""
@@ -208,10 +211,12 @@ class PatientProtocol(H11Protocol):
         elif left:
             self._await_delivery()
 
-    def _make_room(self) -> None:
-        idle = [each for each in self.connections if isinstance(each, PatientProtocol) and each._is_idle()]
-        if idle:
-            min(idle, key=lambda each: each._idle_since).transport.abort()
+    def _make_room(self) -> bool:
+        others = [each for each in self.connections if isinstance(each, PatientProtocol) and each._may_make_room()]
+        if others:
+            min(others, key=lambda each: (each._is_busy(), each._idle_since)).transport.abort()
+        return bool(others)
 
-    def _is_idle(self) -> bool:
-        return not self._is_busy() and not self.transport.is_closing()
+    def _may_make_room(self) -> bool:
+        is_sending = self.cycle is not None and self.cycle.more_body
+        return (is_sending or not self._is_busy()) and not self.transport.is_closing()
