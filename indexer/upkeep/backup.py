@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from indexer.durable import beside, make_folder, put_in_place, write_whole
-from indexer.errors import IndexDamagedError, IndexNotWritableError, UsageError
+from indexer.errors import IndexDamagedError, IndexMismatchError, IndexNotWritableError, UsageError
 from indexer.store import dense
 from indexer.store.database import copy_database, damage_named, held_still, open_database
 from indexer.store.schema import (
     DATABASE,
+    SCHEMA_VERSION,
     VECTORS,
     connect,
     exchange,
@@ -82,12 +83,18 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
     """Put the backup in `folder` in the place of the index in `index`; one that is there only with `replace`, and it is
     kept beside. Readers of the index go on with the restored one.
 
-    Raises UsageError, IndexDamagedError for a backup that is not whole, IndexBusyError, IndexNotWritableError.
+    Raises UsageError, IndexDamagedError for a backup that is not whole, IndexMismatchError for one that a newer loccit
+    made, IndexBusyError, IndexNotWritableError.
     """
     backup = _read_record(folder)
     for name, wanted in backup.sha256.items():
         if not (folder / name).is_file() or _sha256(folder / name) != wanted:
             raise IndexDamagedError(f"{folder / name} is not what was backed up: take another backup")
+    if (version := _schema_of(folder / DATABASE)) > SCHEMA_VERSION:
+        raise IndexMismatchError(
+            f"{folder} has schema version {version}, this loccit reads {SCHEMA_VERSION}: restore it with the loccit that "
+            "made it"
+        )
     if is_index(index) and not replace:
         raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
     with take_lock(index):
@@ -127,6 +134,12 @@ def _read_record(folder: Path) -> Backup:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise IndexDamagedError(f"{path} cannot be read ({error}): take another backup") from error
     return backup
+
+
+def _schema_of(database: Path) -> int:
+    """Read without opening it, as its disk may be full: https://www.sqlite.org/fileformat.html#user_version_number."""
+    with database.open("rb") as file:
+        return int.from_bytes(file.read(64)[60:], "big")
 
 
 def _copy(path: Path, to: Path) -> None:
