@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from service import workers
+from service.access import Policy
+from service.cli.serving import _serve_shared
+from service.config import load_settings
 from service.workers import Workers
 
 
@@ -78,3 +83,12 @@ def test_it_is_told_how_it_ended(one: Any, clock: Clock, caplog: pytest.LogCaptu
     assert [each.getMessage() for each in caplog.records] == [
         "worker process 100 ended (killed by SIGKILL): another takes its place in 1 s"
     ]
+
+
+def test_a_worker_that_cannot_start_says_why_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = load_settings(index=tmp_path / "none", log_format="json")
+    with pytest.raises(SystemExit) as ended:
+        _serve_shared(settings, Policy())
+    (line,) = capfd.readouterr().err.splitlines()
+    assert (ended.value.code, json.loads(line)["level"]) == (3, "error")
+    assert "there is no index in" in json.loads(line)["message"]
