@@ -519,6 +519,9 @@ def test_a_bug_leaks_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch
 def test_alive_and_ready(client: TestClient) -> None:
     assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (200, {"status": "alive"})
     assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (200, {"status": "ready"})
+    for path in ("/healthz", "/readyz"):
+        head = client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
 
 
 def test_alive_but_not_ready(built: Path) -> None:
@@ -533,6 +536,7 @@ def test_alive_but_not_ready(built: Path) -> None:
             "urn:loccit:problem:model-unavailable",
             "all-MiniLM-L6-v2 is not here",
         )
+        assert client.head("/readyz").status_code == 503
     library.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -270,6 +271,15 @@ def test_a_manifest_that_cannot_be_read_changes_nothing(index: Path) -> None:
     assert (index / DATABASE).read_bytes() == before
 
 
+def test_an_index_of_which_no_paper_can_be_read_is_not_made_an_empty_one(index: Path) -> None:
+    execute(index, "UPDATE passages SET text = text || ' and more'")
+    before = (index / DATABASE).read_bytes()
+    with pytest.raises(IndexDamagedError, match="none of its 12 papers can be read whole; nothing was changed"):
+        mend(index, examine(index, load))
+    assert (index / DATABASE).read_bytes() == before
+    assert sorted(each.name for each in index.iterdir()) == sorted([DATABASE, VECTORS, "writer.lock"])
+
+
 def make_old(index: Path) -> None:
     """As loccit 0.1 made it: schema 6, no checksums."""
     with closing(opened(index / DATABASE)) as connection:
@@ -434,6 +444,20 @@ def test_a_backup_that_is_not_whole_is_not_put_back(index: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="not a whole one"):
         restore(backup, tmp_path / "new")
     assert not (tmp_path / "new" / DATABASE).exists()
+
+
+def test_a_backup_of_a_newer_schema_is_not_put_in_the_place_of_an_index(index: Path, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    back_up(index, backup)
+    execute(backup, f"PRAGMA user_version = {SCHEMA_VERSION + 1}", "PRAGMA wal_checkpoint(TRUNCATE)")
+    record = json.loads((backup / "backup.json").read_text(encoding="utf-8"))
+    record["sha256"][DATABASE] = hashlib.sha256((backup / DATABASE).read_bytes()).hexdigest()
+    (backup / "backup.json").write_text(json.dumps(record), encoding="utf-8")
+    before = (index / DATABASE).read_bytes()
+    with pytest.raises(IndexMismatchError, match=f"schema version {SCHEMA_VERSION + 1}"):
+        restore(backup, index, replace=True)
+    assert (index / DATABASE).read_bytes() == before
+    assert not (index / f"{DATABASE}.replaced").exists()
 
 
 def test_a_damaged_index_has_no_backup(index: Path, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from service import api, workers
 from service.access import Policy
 from service.cli import serving
-from service.config import Settings
+from service.config import Settings, load_settings
 from service.workers import Workers
 
 
@@ -115,3 +117,12 @@ def test_processes_that_do_not_end_have_their_time_together(one: Any, clock: Clo
     one.workers.__exit__(None, None, None)
     assert sum(waited) == workers._GRACE_S
     assert [each.process.exitcode for each in places] == [-9] * 4
+
+
+def test_a_worker_that_cannot_start_says_why_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = load_settings(index=tmp_path / "none", log_format="json")
+    with pytest.raises(SystemExit) as ended:
+        serving._serve_shared(settings, Policy())
+    (line,) = capfd.readouterr().err.splitlines()
+    assert (ended.value.code, json.loads(line)["level"]) == (3, "error")
+    assert "there is no index in" in json.loads(line)["message"]

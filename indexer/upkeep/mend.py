@@ -75,6 +75,8 @@ def _salvage(folder: Path, mended: Mended) -> None:
             with closing(begin(part, manifest)) as new:
                 new.execute("BEGIN")
                 n_papers = _copy_papers(folder, old, new, manifest, mended)
+                if mended.lost and not n_papers:
+                    raise _nothing_left(folder, f"none of its {len(mended.lost):,} papers can be read whole")
                 _copy_files(folder, old, new, mended)
                 _copy_history(folder, old, new, commit)
                 new.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
@@ -90,10 +92,15 @@ def _meta(folder: Path, old: Connection) -> tuple[Commit, Manifest]:
         with damage_named(folder):
             return read_meta(old)
     except IndexStateError as error:
-        raise IndexDamagedError(
-            f"{folder}: not even its manifest can be read ({error}); nothing was changed. "
-            "Put a backup back with `loccit restore`, or make it anew with `loccit index PATH... --rebuild`"
-        ) from error
+        raise _nothing_left(folder, f"not even its manifest can be read ({error})") from error
+
+
+def _nothing_left(folder: Path, what: str) -> IndexDamagedError:
+    """An empty index in its place would answer less than what is there still does, and look sound."""
+    return IndexDamagedError(
+        f"{folder}: {what}; nothing was changed. "
+        "Put a backup back with `loccit restore`, or make it anew with `loccit index PATH... --rebuild`"
+    )
 
 
 def _opened(folder: Path) -> Connection:

@@ -126,7 +126,8 @@ class PatientProtocol(H11Protocol):
     """Gives up connections on which nothing goes on: uvicorn itself waits for a request's headers, and for a reply to
     be taken, without an end.
 
-    Where there are too many, the one that has been idle longest makes room; where none is idle, no other is taken.
+    Where there are too many, the one that has been idle longest makes room, else the one whose body has been on its way
+    longest, else the new one is turned away: the files that a process may have open are for its index too.
     """
 
     _head: asyncio.TimerHandle | None = None
@@ -211,10 +212,11 @@ class PatientProtocol(H11Protocol):
             self._await_delivery()
 
     def _make_room(self) -> bool:
-        idle = [each for each in self.connections if isinstance(each, PatientProtocol) and each._is_idle()]
-        if idle:
-            min(idle, key=lambda each: each._idle_since).transport.abort()
-        return bool(idle)
+        others = [each for each in self.connections if isinstance(each, PatientProtocol) and each._may_make_room()]
+        if others:
+            min(others, key=lambda each: (each._is_busy(), each._idle_since)).transport.abort()
+        return bool(others)
 
-    def _is_idle(self) -> bool:
-        return not self._is_busy() and not self.transport.is_closing()
+    def _may_make_room(self) -> bool:
+        is_sending = self.cycle is not None and self.cycle.more_body
+        return (is_sending or not self._is_busy()) and not self.transport.is_closing()

@@ -313,12 +313,14 @@ def remove_paper(
     return library.remove([paper_id])
 
 
+@state.head("/healthz", include_in_schema=False)  # what some balancers ask
 @state.get("/healthz")
 async def health() -> Health:
     """Whether the process answers."""
     return Health("alive")
 
 
+@state.head("/readyz", response_model=Health, include_in_schema=False)
 @state.get(
     "/readyz",
     response_model=Health,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.errors import UsageError
+from indexer.errors import LoccitError, UsageError
 from service import terminal
 from service.cli.opening import chat_model_of, keep_numpy_to_one_thread, opened, settings_of
 from service.cli.options import Index, Keys, LlmModel, LlmUrl, Rerank
@@ -131,15 +131,16 @@ def _bound(settings: Settings, workers: int) -> socket.socket:
 
 
 def _serve_shared(settings: Settings, policy: Policy) -> None:
-    """Another process of `serve`."""
+    """Another process of `serve`. One that cannot start says why in the log, and ends."""
     from service import api, observe
 
-    with (
-        api.ended_in_order(),
-        observe.logging_to_stderr(settings.log_format, settings.log_level),
-        opened(settings, settings.rerank, chat_model_of(settings)) as library,
-    ):
-        library.warm()  # first: as soon as it listens, the system deals connections to it
-        app = api.create_app(library, settings.base_url, policy)
-        with api.bind(settings.host, settings.port, shared=True) as listener:
-            api.serve(app, listener, proxies=settings.trusted_proxies)
+    with api.ended_in_order(), observe.logging_to_stderr(settings.log_format, settings.log_level):
+        try:
+            with opened(settings, settings.rerank, chat_model_of(settings)) as library:
+                library.warm()  # first: as soon as it listens, the system deals connections to it
+                app = api.create_app(library, settings.base_url, policy)
+                with api.bind(settings.host, settings.port, shared=True) as listener:
+                    api.serve(app, listener, proxies=settings.trusted_proxies)
+        except LoccitError as error:
+            _log.error("%s", error)
+            sys.exit(error.exit_code)
