@@ -92,8 +92,8 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
             raise IndexDamagedError(f"{folder / name} is not what was backed up: take another backup")
     if (version := _schema_of(folder / DATABASE)) > SCHEMA_VERSION:
         raise IndexMismatchError(
-            f"{folder} has schema version {version}, this loccit reads {SCHEMA_VERSION}: restore it with the loccit that "
-            "made it"
+            f"{folder} has schema version {version}, this loccit reads {SCHEMA_VERSION}: restore it with the loccit "
+            "that made it"
         )
     if is_index(index) and not replace:
         raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
