@@ -264,7 +264,7 @@ def test_who_gets_what_where_anyone_may_read(opened: Client, keys: KeyFile) -> N
 
 
 @pytest.mark.model
-def test_no_one_is_asked_until_there_is_a_key(opened: Client, keys: KeyFile) -> None:
+def test_no_one_is_asked_until_there_is_a_key(opened: Client, keys: KeyFile, caplog: pytest.LogCaptureFixture) -> None:
     client = opened(anonymous="until keys")
     assert client.get("/v1/papers").status_code == 200
     assert client.delete(f"/v1/papers/{PAPER}").status_code == 401  # also where there is no key at all
@@ -272,7 +272,11 @@ def test_no_one_is_asked_until_there_is_a_key(opened: Client, keys: KeyFile) -> 
     assert client.get("/v1/papers").status_code == 401
     assert client.get("/v1/papers", headers=bearer(secret)).status_code == 200
     keys.path.unlink()
-    assert client.get("/v1/papers").status_code == 401  # what went away opens nothing
+    for _ in range(2):
+        assert client.get("/v1/papers").status_code == 401  # what went away opens nothing
+    assert [each.getMessage() for each in caplog.records if "is gone" in each.message] == [
+        f"{keys.path}, the file of keys, is gone: no key is known until it is back"
+    ]
 
 
 @pytest.mark.model
