@@ -17,7 +17,7 @@ Seen = Counter[tuple[str, int]]
 """How often each operation gave each status."""
 
 _NOT_CHECKED = ["positive_data_acceptance", "ignored_auth"]
-"""A schema cannot say which cursor is one, or which words are a question: others get a 422, as documented. And the check
+"""A schema cannot say which cursor is one, or which words are a question: others get a 422, as told. And the check
 of keys sends wrong ones beside the right one that is on every request: tests/test_access.py has a table of all."""
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -218,6 +222,48 @@ def test_bodies_that_do_not_come_make_room(library: Library, monkeypatch: pytest
         assert 10 < len(server.server_state.connections) <= 20
         for each in slow:
             each.close()
+
+
+def _highest_file() -> int:
+    """The number that the next file gets, or one below."""
+    with Path(os.devnull).open("rb") as file:
+        return file.fileno()
+
+
+_CROWD = """
+import socket, sys
+them = [socket.socket() for _ in range(300)]
+for each in them:
+    each.setblocking(False)
+    each.connect_ex((sys.argv[1], int(sys.argv[2])))
+print(len(them), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.model
+def test_a_crowd_that_comes_at_once_does_not_use_up_the_files(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 20)
+    monkeypatch.setattr(listening, "AT_ONCE", 10)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with served(library) as (host, port, server):
+        assert ask((host, port), "GET", "/healthz")[0] == 200  # it has begun
+        server.servers[0].get_loop().call_soon_threadsafe(time.sleep, 0.5)  # so that they have all come when it looks
+        crowd = subprocess.Popen(
+            [sys.executable, "-c", _CROWD, host, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert crowd.stdout is not None
+        assert crowd.stdout.readline() == b"300\n"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_highest_file() + 100, before[1]))
+        try:
+            assert ask((host, port), "GET", "/healthz")[0] == 200
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            crowd.communicate()
+    assert not caplog.records
 
 
 @pytest.mark.model

@@ -33,7 +33,7 @@ def served(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 
 
 def test_every_reply_is_as_the_document_says(served: Library, tmp_path: Path) -> None:
-    seen = hold(*guarded(served, tmp_path / "keys", None), n_requests=15, n_walks=25)
+    seen = hold(*guarded(served, tmp_path / "keys", None), n_requests=12, n_walks=50)
     # The links lead to what there is: no chance guess would name a passage or paper. None leads to taking one out.
     answered = {operation for operation, status in seen if status == 200}
     assert {operation for operation, _ in seen} - answered <= {

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
@@ -40,6 +41,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _TOKEN_OF = b"loccit: a browser's token, version 1"
 _MAX_FILE_BYTES = 1_000_000
 _LOCK_S = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class KeyFile:
             try:
                 found = self.path.stat()
             except FileNotFoundError:
+                if self._seen is not None:
+                    _log.warning("%s, the file of keys, is gone: no key is known until it is back", self.path)
                 self._seen, self._keys = None, ()
                 return ()
             except OSError as error:

@@ -24,6 +24,11 @@ STALLED_S = 30.0
 """A reader who takes nothing for so long is gone."""
 MAX_CONNECTIONS = 500
 """In each process; systems mostly let it have 1,024 files."""
+AT_ONCE = 100
+"""New connections that asyncio takes before it looks at any: these have files beyond `MAX_CONNECTIONS`, for a few turns
+of its loop."""
+QUEUED = 2048
+"""New connections that the system keeps meanwhile, if it may."""
 GRACE_S = 20
 """For what is in flight when the service is told to stop."""
 
@@ -85,6 +90,7 @@ def server_of(
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=GRACE_S,
+        backlog=AT_ONCE,
     )
     server = _Server(config, on_stop)
     app.state.is_stopping = lambda: server.should_exit
@@ -114,6 +120,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, with a longer queue than asyncio has made."""
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(QUEUED)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop, and let it be known."""
