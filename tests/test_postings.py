@@ -18,8 +18,9 @@ from indexer.errors import IndexDamagedError
 from indexer.markdown import parse_markdown
 from indexer.store import IndexReader, IndexWriter, Manifest, Snapshot
 from indexer.store import postings as module
+from indexer.store.folder import DATABASE
 from indexer.store.postings import FTS_WEIGHTS, PassageTerms, bm25, document_frequency, read_collection, write
-from indexer.store.schema import DATABASE, create
+from indexer.store.schema import create
 from tests.databases import Connection, opened
 from tests.fakes import WordEmbedder
 

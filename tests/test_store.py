@@ -38,8 +38,9 @@ from indexer.plaintext import plain_text
 from indexer.store import Ids, IndexReader, IndexWriter, Selection, Snapshot
 from indexer.store import dense as dense_module
 from indexer.store.database import damage_named
+from indexer.store.folder import DATABASE, VECTORS
 from indexer.store.postings import FTS_WEIGHTS
-from indexer.store.schema import DATABASE, VECTORS, Commit
+from indexer.store.schema import Commit
 from indexer.store.selection import folded_words, phrase_pattern
 from indexer.terms import fold, terms
 from tests.databases import opened

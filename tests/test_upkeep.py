@@ -19,7 +19,8 @@ from indexer.build import build
 from indexer.errors import IndexBusyError, IndexDamagedError, IndexMismatchError, IndexMissingError, UsageError
 from indexer.store import IndexReader, IndexWriter
 from indexer.store.dense import DenseIndex
-from indexer.store.schema import DATABASE, SCHEMA_VERSION, VECTORS
+from indexer.store.folder import DATABASE, VECTORS
+from indexer.store.schema import SCHEMA_VERSION
 from indexer.upkeep import back_up, examine, mend, restore
 from tests.conftest import Run
 from tests.damage import answers, harms, outcome_of

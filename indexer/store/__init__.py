@@ -10,10 +10,11 @@ knows nothing of these: they give candidates with plain scores. An index is a fo
 
 from indexer.store.dense import Ids, Scores, are_in
 from indexer.store.files import FailedFile, FileRecord, Standing
+from indexer.store.folder import is_index
 from indexer.store.footprint import on_disk
 from indexer.store.packing import LINE_END, pack_words, unpack_words, word_code
 from indexer.store.reader import IndexReader
-from indexer.store.schema import Manifest, is_index
+from indexer.store.schema import Manifest
 from indexer.store.selection import Selection
 from indexer.store.snapshot import Alias, Definition, Similarities, Snapshot, StoredPaper, StoredPassage
 from indexer.store.writer import IndexWriter

@@ -15,17 +15,9 @@ from indexer.errors import IndexBusyError
 from indexer.store import dense
 from indexer.store.database import Connection, damage_named, held_still
 from indexer.store.dense import DenseIndex
+from indexer.store.folder import VECTORS, FileIdentity, file_identity, was_written_since
 from indexer.store.postings import Collection, read_collection
-from indexer.store.schema import (
-    VECTORS,
-    Commit,
-    FileIdentity,
-    connect,
-    file_identity,
-    read_commits,
-    read_meta,
-    was_written_since,
-)
+from indexer.store.schema import Commit, connect, read_commits, read_meta
 from indexer.store.snapshot import Snapshot
 
 

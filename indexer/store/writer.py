@@ -26,20 +26,10 @@ from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Marker, Pape
 from indexer.store import dense, postings
 from indexer.store.database import Connection, damage_named
 from indexer.store.files import FailedFile, FileRecord, Files
+from indexer.store.folder import DATABASE, VECTORS, set_aside, sweep_folder, take_lock
 from indexer.store.packing import SENTENCE_BREAK, pack, pack_text, pack_words
 from indexer.store.postings import Collection, PassageTerms
-from indexer.store.schema import (
-    DATABASE,
-    VECTORS,
-    Commit,
-    Manifest,
-    connect,
-    create,
-    read_meta,
-    set_aside,
-    sweep_folder,
-    take_lock,
-)
+from indexer.store.schema import Commit, Manifest, connect, create, read_meta
 from indexer.store.snapshot import Snapshot
 from indexer.terms import terms
 

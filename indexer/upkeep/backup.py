@@ -18,18 +18,8 @@ from indexer.durable import beside, make_folder, put_in_place, write_whole
 from indexer.errors import IndexDamagedError, IndexMismatchError, IndexNotWritableError, UsageError
 from indexer.store import dense
 from indexer.store.database import copy_database, damage_named, held_still, open_database
-from indexer.store.schema import (
-    DATABASE,
-    OLDEST_SCHEMA,
-    SCHEMA_VERSION,
-    VECTORS,
-    connect,
-    exchange,
-    is_index,
-    locked,
-    read_meta,
-    sweep_folder,
-)
+from indexer.store.folder import DATABASE, VECTORS, exchange, is_index, locked, sweep_folder
+from indexer.store.schema import OLDEST_SCHEMA, SCHEMA_VERSION, connect, read_meta
 from indexer.upkeep.migrate import schema_in
 
 RECORD = "backup.json"

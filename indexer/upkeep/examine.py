@@ -26,20 +26,9 @@ from indexer.sources import read_bytes
 from indexer.store import dense
 from indexer.store.database import Connection, damage_named, held_still
 from indexer.store.files import Files
+from indexer.store.folder import DATABASE, VECTORS, is_index, locked, unfinished
 from indexer.store.packing import unpack_passage
-from indexer.store.schema import (
-    DATABASE,
-    OLDEST_SCHEMA,
-    SCHEMA_VERSION,
-    VECTORS,
-    Manifest,
-    connect,
-    is_index,
-    locked,
-    read_commits,
-    read_meta,
-    unfinished,
-)
+from indexer.store.schema import OLDEST_SCHEMA, SCHEMA_VERSION, Manifest, connect, read_commits, read_meta
 from indexer.upkeep.migrate import schema_of
 from indexer.upkeep.rows import PASSAGES, rows_of, what_is_wrong, word_lists_agree
 

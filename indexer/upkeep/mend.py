@@ -15,17 +15,8 @@ from indexer.errors import IndexDamagedError, IndexStateError
 from indexer.store import IndexWriter
 from indexer.store.database import Connection, damage_named, lengthen, log_ahead, open_database
 from indexer.store.files import Files
-from indexer.store.schema import (
-    DATABASE,
-    VECTORS,
-    Commit,
-    Manifest,
-    begin,
-    exchange,
-    locked,
-    read_meta,
-    sweep_folder,
-)
+from indexer.store.folder import DATABASE, VECTORS, exchange, locked, sweep_folder
+from indexer.store.schema import Commit, Manifest, begin, read_meta
 from indexer.upkeep.examine import Examination, Repair
 from indexer.upkeep.migrate import migrate
 from indexer.upkeep.rows import PASSAGES, TABLES, PaperRows, Row, read, rows_of, what_is_wrong, write_word_lists

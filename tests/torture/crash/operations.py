@@ -29,7 +29,8 @@ from indexer.fetch.files import held_at, keep
 from indexer.provenance import Provenance
 from indexer.store import IndexWriter, Snapshot
 from indexer.store.database import open_database
-from indexer.store.schema import DATABASE, OLDEST_SCHEMA
+from indexer.store.folder import DATABASE
+from indexer.store.schema import OLDEST_SCHEMA
 from indexer.upkeep.backup import RECORD
 from service.cli import main
 from tests.fetch_server import jats, serving
