@@ -496,3 +496,16 @@ def test_the_commands(index: Path, tmp_path: Path, loccit: Callable[..., Run]) -
     assert loccit("restore", str(tmp_path / "backup")).code == 2
     assert loccit("restore", str(tmp_path / "backup"), "--replace").code == 0
     assert json.loads(loccit("doctor", "--json").out)["papers"] == 12
+
+
+def test_papers_of_markdown_need_no_text_that_was_kept_of_others(index: Path) -> None:
+    right = answers(index)
+    with closing(opened(index / DATABASE)) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'kept_texts'").get
+        page_size = connection.pragma("page_size")
+    with (index / DATABASE).open("rb+") as file:
+        file.seek(page * page_size - 100)
+        file.write(b"\1" * 20)
+    assert not examine(index, load).is_sound
+    assert mend(index, examine(index, load)).lost == []
+    assert answers(index) == right

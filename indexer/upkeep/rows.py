@@ -45,8 +45,10 @@ def read(connection: Connection, statement: str, *values: int) -> list[Row]:
 
 def rows_of(connection: Connection, paper: int, passages: list[Row] | None = None) -> PaperRows:
     """A paper's rows; its passages as they are given, where they were found otherwise."""
-    own = {table: "id" if table == "papers" else "paper" for table in TABLES if table not in (PASSAGES, VECTORS)}
-    found = {table: read(connection, f"SELECT * FROM {table} WHERE {key} = ?", paper) for table, key in own.items()}
+    found = {"papers": read(connection, "SELECT * FROM papers WHERE id = ?", paper)}
+    for table in ("kept_texts", "reference_entries", "abbreviations", "aliases"):
+        is_without = table == "kept_texts" and all(row["format"] == "markdown" for row in found["papers"])
+        found[table] = [] if is_without else read(connection, f"SELECT * FROM {table} WHERE paper = ?", paper)
     if passages is None:
         passages = read(connection, "SELECT * FROM passages WHERE paper = ? ORDER BY ordinal", paper)
     found[PASSAGES] = passages
