@@ -28,8 +28,8 @@ def explore(
     """Send each operation so many requests that fit its schema and as many that do not, then walk the links.
 
     Whatever comes back is checked against the document: no server error, no status, media type, header or body that it
-    does not name, and nothing accepted that it forbids. Raises what does not hold. `put_back` follows each paper that is
-    taken out: without papers there is nothing to answer, and that is a server's error.
+    does not name, and nothing accepted that it forbids. Raises what does not hold. `put_back` follows each paper
+    that is taken out: without papers there is nothing to answer, and that is a server's error.
     """
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=dict(headers))
     schema.config.checks.update(excluded_check_names=_NOT_CHECKED)
