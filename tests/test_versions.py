@@ -423,6 +423,15 @@ CLASHES = POOL | {"supplement": SUPPLEMENT, "by doi": FULL.replace("pmcid: PMC10
                   "stolen id": OTHER.replace("PMC1000002", "PMC1000001")}  # fmt: skip
 
 
+def test_a_version_of_what_a_file_held_before_takes_no_paper_from_it(tmp_path: Path) -> None:
+    """The version goes with its twin, and the file with the other text keeps the id."""
+    folder = write(tmp_path / "papers", a_md=FULL, c_md=IDLESS)
+    run(folder, tmp_path / "index")
+    write(folder, a_md=CLASHES["stolen id"], b_md=TWIN)
+    run(folder, tmp_path / "index")
+    assert {source for source, _ in files_of(tmp_path / "index").values()} == {"a.md", "b.md"}
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     steps=st.lists(

@@ -167,6 +167,11 @@ class Run:
         if here is not None and here.paper_id == record.own_id:
             paper_ids.add(record.own_id)
         elsewhere = {each.paper_id for each in (*clashing, *files) if each.is_searched and each not in part}
+        # Nor is it the group's paper that another file holds by now: a version of what that held before says so still.
+        origins = {each.origin for each in (*part, *gone)}
+        heads = (self._writer.files.searched(paper_id) for paper_id in paper_ids)
+        taken = (each for each in heads if each is not None and each.origin not in origins)
+        elsewhere |= {each.paper_id for each in taken if self._holds(each, Path(record.origin))}
         return _Group(part, gone, paper_ids - elsewhere)
 
     def _reached_from(self, record: FileRecord) -> tuple[list[FileRecord], list[FileRecord], list[FileRecord]]:
