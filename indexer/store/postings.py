@@ -90,6 +90,17 @@ class Collection:
         return places
 
 
+def read_terms(connection: Connection, where: str = "1", *values: int) -> Iterator[tuple[int, PassageTerms]]:
+    """What the passages that meet a condition are counted by, with their row ids, which ascend."""
+    rows: Any = connection.execute(
+        "SELECT id, role = 'body' OR id IN (SELECT id FROM vectors), title, headings, body "
+        f"FROM passages JOIN passage_terms USING (id) WHERE {where} ORDER BY id",
+        values,
+    )
+    for row_id, is_body, *columns in rows:
+        yield row_id, PassageTerms(bool(is_body), *columns)
+
+
 def read_collection(connection: Connection) -> Collection:
     """The collection as the connection's transaction has it. Raises IndexDamagedError."""
     segments = _segments(connection)

@@ -115,12 +115,7 @@ class IndexWriter:
                 "FROM passage_terms WHERE id IN (SELECT id FROM passages WHERE paper = ?)",
                 (key,),
             )
-            for row_id, is_body, *columns in self._connection.execute(
-                "SELECT id, role = 'body' OR id IN (SELECT id FROM vectors), title, headings, body "
-                "FROM passages JOIN passage_terms USING (id) WHERE paper = ?",
-                (key,),
-            ):
-                self._new[row_id] = PassageTerms(bool(is_body), *columns)
+            self._new.update(postings.read_terms(self._connection, "paper = ?", key))
 
     def remove(self, paper_id: str) -> None:
         """Take a paper out, and forget its files. Raises NotFoundError."""

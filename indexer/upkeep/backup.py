@@ -6,18 +6,19 @@ The papers' own files are not in it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from indexer.durable import beside, make_folder, put_in_place, write_whole
+from indexer.embedding.models import file_sha256
 from indexer.errors import IndexDamagedError, IndexMismatchError, IndexNotWritableError, UsageError
 from indexer.store import dense
-from indexer.store.database import copy_database, damage_named, held_still, open_database
+from indexer.store.database import copy_database, damage_named, held_still, log_ahead, open_database
 from indexer.store.folder import DATABASE, VECTORS, exchange, is_index, locked, sweep_folder
 from indexer.store.schema import OLDEST_SCHEMA, SCHEMA_VERSION, connect, read_meta
 from indexer.upkeep.migrate import schema_in
@@ -59,7 +60,7 @@ def back_up(index: Path, folder: Path) -> Backup:
         vectors.save(folder / VECTORS)
         _check_copy(folder)
         made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        sums = {name: _sha256(folder / name) for name in (DATABASE, VECTORS)}
+        sums = {name: file_sha256(folder / name) for name in (DATABASE, VECTORS)}
         backup = Backup(str(folder), commit.generation, n_papers, n_passages, made, sums)
         write_whole(folder / RECORD, (json.dumps(asdict(backup), indent=2) + "\n").encode())
         return backup
@@ -80,7 +81,7 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
     """
     backup = _read_record(folder)
     for name, wanted in backup.sha256.items():
-        if not (folder / name).is_file() or _sha256(folder / name) != wanted:
+        if not (folder / name).is_file() or file_sha256(folder / name) != wanted:
             raise IndexDamagedError(f"{folder / name} is not what was backed up: take another backup")
     if is_index(index) and not replace:
         raise UsageError(f"there is an index in {index}: name another folder with --index, or say --replace")
@@ -101,14 +102,10 @@ def restore(folder: Path, index: Path, *, replace: bool = False) -> Backup:
 
 def _check_copy(folder: Path) -> None:
     """Read every page of the copy: an index that is damaged has no good backup. Raises IndexDamagedError."""
-    with damage_named(folder):
-        copy = open_database(folder / DATABASE)
-        try:
-            copy.pragma("journal_mode", "wal")
-            if (said := copy.execute("PRAGMA quick_check(1)").get) != "ok":
-                raise IndexDamagedError(f"the copy in {folder} is damaged ({said}), and so is the index, it seems")
-        finally:
-            copy.close()
+    with damage_named(folder), closing(open_database(folder / DATABASE)) as copy:
+        log_ahead(copy)
+        if (said := copy.execute("PRAGMA quick_check(1)").get) != "ok":
+            raise IndexDamagedError(f"the copy in {folder} is damaged ({said}), and so is the index, it seems")
 
 
 def _check_schema(folder: Path, database: Path) -> None:
@@ -139,8 +136,3 @@ def _copy(path: Path, to: Path) -> None:
         shutil.copyfileobj(source, target)
         target.flush()
         os.fsync(target.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

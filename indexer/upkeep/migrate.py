@@ -42,17 +42,11 @@ def migrate(folder: Path) -> tuple[int, Path]:
             f"{SCHEMA_VERSION}: run `loccit index PATH... --rebuild` to make it anew"
         )
     with damage_named(folder), beside(folder / DATABASE) as part:
-        old = open_database(folder / DATABASE)
-        try:
+        with closing(open_database(folder / DATABASE)) as old:
             old.execute("VACUUM INTO ?", (f"{part.absolute().as_uri()}?reserve={RESERVED}",))
-        finally:
-            old.close()
-        new = open_database(part)
-        try:
+        with closing(open_database(part)) as new:
             for version in versions:
                 STEPS[version](new)
             new.pragma("user_version", SCHEMA_VERSION)
             log_ahead(new)
-        finally:
-            new.close()
         return before, exchange(folder, part, f"schema-{before}")

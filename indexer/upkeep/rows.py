@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
 from itertools import islice
@@ -17,7 +16,6 @@ from indexer.sources import read_bytes
 from indexer.store import postings
 from indexer.store.database import Connection
 from indexer.store.packing import unpack_passage, unpack_sentences, unpack_text
-from indexer.store.postings import PassageTerms
 from indexer.store.schema import scratch
 
 Row = dict[str, Any]
@@ -99,19 +97,9 @@ def _text_of(paper: Row, kept: list[Row]) -> str | None:
     return raw.decode() if sha256(raw).hexdigest() == paper["sha256"] else None
 
 
-def passage_terms(connection: Connection) -> Iterator[tuple[int, PassageTerms]]:
-    """What the passages are counted by, of every row."""
-    rows: Any = connection.execute(
-        "SELECT id, role = 'body' OR id IN (SELECT id FROM vectors), title, headings, body "
-        "FROM passages JOIN passage_terms USING (id) ORDER BY id"
-    )
-    for row_id, is_body, *columns in rows:
-        yield row_id, PassageTerms(bool(is_body), *columns)
-
-
 def word_lists_agree(connection: Connection) -> bool:
     """Whether the word lists are those of the passages: each batch's are made anew, and all of them summed up."""
-    wanted, rows = 0, passage_terms(connection)
+    wanted, rows = 0, postings.read_terms(connection)
     while batch := dict(islice(rows, _BATCH)):
         with closing(scratch()) as made:
             postings.write(made, batch)
@@ -121,6 +109,6 @@ def word_lists_agree(connection: Connection) -> bool:
 
 def write_word_lists(connection: Connection) -> None:
     """Make the word lists of the passages, where there are none."""
-    rows = passage_terms(connection)
+    rows = postings.read_terms(connection)
     while batch := dict(islice(rows, _BATCH)):
         postings.write(connection, batch)
