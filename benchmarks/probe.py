@@ -27,7 +27,7 @@ from figures import spread
 from synthetic import perturbed
 
 from indexer.store import IndexReader, Snapshot
-from indexer.store.database import Connection, open_database
+from indexer.store.embedded.database import Connection, open_database
 from indexer.store.packing import unpack_passage
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
-from indexer.store import IndexWriter, dense
+from indexer.store import IndexWriter
+from indexer.store.embedded import dense
 from tests.fakes import WordEmbedder
 
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from indexer.store.database import Connection, create_database, open_database
+from indexer.store.embedded.database import Connection, create_database, open_database
 
 __all__ = ["Connection", "opened"]
 

@@ -36,9 +36,10 @@ from indexer.errors import IndexDamagedError, ModelError, SourceError, UsageErro
 from indexer.fetch.files import file_name
 from indexer.fetch.report import FetchReport, PaperFetch
 from indexer.sources import read_bytes
-from indexer.store import IndexReader, dense, packing
-from indexer.store.payload import PayloadError, check_payload
-from indexer.store.schema import Manifest
+from indexer.store import IndexReader, packing
+from indexer.store.embedded import dense
+from indexer.store.embedded.payload import PayloadError, check_payload
+from indexer.store.manifest import Manifest
 from service import terminal
 from service.api import create_app
 from service.generate.prompt import CitedPassage, make_prompt

@@ -18,9 +18,9 @@ from indexer.errors import IndexDamagedError
 from indexer.markdown import parse_markdown
 from indexer.store import IndexReader, IndexWriter, Manifest, Snapshot
 from indexer.store import postings as module
-from indexer.store.folder import DATABASE
-from indexer.store.postings import FTS_WEIGHTS, PassageTerms, bm25, document_frequency, read_collection, write
-from indexer.store.schema import create
+from indexer.store.embedded.folder import DATABASE
+from indexer.store.embedded.schema import create, read_collection
+from indexer.store.postings import FTS_WEIGHTS, PassageTerms, bm25, document_frequency, lists_of, write
 from tests.databases import Connection, opened
 from tests.fakes import WordEmbedder
 
@@ -196,7 +196,7 @@ def some_terms(row: int) -> PassageTerms:
 
 def scored(connection: Connection, *asked: str) -> dict[int, float]:
     collection = read_collection(connection)
-    scores = bm25(connection, collection, asked)
+    scores = bm25(collection, lists_of(connection, asked))
     return {int(place) + collection.first: float(scores[place]) for place in np.flatnonzero(scores)}
 
 
@@ -267,7 +267,7 @@ def test_rows_that_are_gone_leave_with_the_next_merge(connection: Connection) ->
 def test_a_frequency_too_large_to_store_is_the_largest(connection: Connection) -> None:
     write(connection, {1: PassageTerms(True, "", "", "bone " * 40_000), 2: PassageTerms(True, "", "", "a b")})
     (blob,) = connection.execute("SELECT postings FROM postings WHERE term = 'bone'").fetchone()
-    assert np.frombuffer(blob, dtype=module._POSTING).tolist() == [(1, 65_535)]
+    assert np.frombuffer(blob, dtype=module.POSTING).tolist() == [(1, 65_535)]
 
 
 def test_a_reader_sees_its_own_lists_while_a_writer_commits(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.store import IndexReader, IndexWriter
-from indexer.store.folder import DATABASE
+from indexer.store.embedded.folder import DATABASE
 from indexer.terms import greek_spellings, terms
 from service.library import Library
 from service.query import Filters, Query

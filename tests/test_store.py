@@ -36,11 +36,11 @@ from indexer.errors import (
 from indexer.papers import Span
 from indexer.plaintext import plain_text
 from indexer.store import Ids, IndexReader, IndexWriter, Selection, Snapshot
-from indexer.store import dense as dense_module
-from indexer.store.database import damage_named
-from indexer.store.folder import DATABASE, VECTORS
+from indexer.store.embedded import dense as dense_module
+from indexer.store.embedded.database import damage_named
+from indexer.store.embedded.folder import DATABASE, VECTORS
+from indexer.store.manifest import Commit
 from indexer.store.postings import FTS_WEIGHTS
-from indexer.store.schema import Commit
 from indexer.store.selection import folded_words, phrase_pattern
 from indexer.terms import fold, terms
 from tests.databases import opened
@@ -933,7 +933,9 @@ def test_an_index_of_another_user_is_read_anew_once_it_was_written_to(
 ) -> None:
     """Where the folder takes no files, SQLite reads the database as it stands, and would mix old pages with new."""
     access, is_other_user = os.access, False
-    monkeypatch.setattr("indexer.store.database.os.access", lambda *given: access(*given) and not is_other_user)
+    monkeypatch.setattr(
+        "indexer.store.embedded.database.os.access", lambda *given: access(*given) and not is_other_user
+    )
 
     def write(n: int) -> None:
         nonlocal is_other_user

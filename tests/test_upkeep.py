@@ -18,9 +18,9 @@ import pytest
 from indexer.build import build
 from indexer.errors import IndexBusyError, IndexDamagedError, IndexMismatchError, IndexMissingError, UsageError
 from indexer.store import IndexReader, IndexWriter
-from indexer.store.dense import DenseIndex
-from indexer.store.folder import DATABASE, VECTORS
-from indexer.store.schema import SCHEMA_VERSION
+from indexer.store.embedded.dense import DenseIndex
+from indexer.store.embedded.folder import DATABASE, VECTORS
+from indexer.store.embedded.schema import SCHEMA_VERSION
 from indexer.upkeep import back_up, examine, mend, restore
 from tests.conftest import Run
 from tests.damage import answers, harms, outcome_of
@@ -225,7 +225,7 @@ def test_files_of_papers_are_held_against_their_hashes(index: Path, tmp_path: Pa
 
 def test_others_write_while_an_index_is_looked_over(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And who writes at that moment keeps it waiting for nothing: what takes the right to write is left out."""
-    monkeypatch.setattr("indexer.store.database._BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("indexer.store.embedded.database._BUSY_TIMEOUT_MS", 50)
 
     def loaded_after_a_commit(_: str) -> WordEmbedder:
         with IndexWriter(index, None) as writer:
@@ -414,7 +414,7 @@ def test_a_journal_that_a_reader_holds_up_is_not_lost(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was committed while a search went on stands in the journal alone: it is not put aside from its database."""
-    monkeypatch.setattr("indexer.store.database._BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("indexer.store.embedded.database._BUSY_TIMEOUT_MS", 50)
     back_up(index, tmp_path / "backup")
     with closing(IndexReader(index)) as reader, reader.snapshot():
         write_papers(tmp_path / "papers", n=14)

@@ -8,16 +8,17 @@ knows nothing of these: they give candidates with plain scores. An index is a fo
     writer.lock     held by the one process that writes
 """
 
-from indexer.store.dense import Ids, Scores, are_in
+from indexer.store.embedded.folder import is_index
+from indexer.store.embedded.footprint import on_disk
+from indexer.store.embedded.reader import IndexReader
+from indexer.store.embedded.writer import IndexWriter
 from indexer.store.files import FailedFile, FileRecord, Standing
-from indexer.store.folder import is_index
-from indexer.store.footprint import on_disk
+from indexer.store.ids import Ids, Scores, are_in
+from indexer.store.manifest import Manifest
 from indexer.store.packing import LINE_END, pack_words, unpack_words, word_code
-from indexer.store.reader import IndexReader
-from indexer.store.schema import Manifest
+from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage
 from indexer.store.selection import Selection
-from indexer.store.snapshot import Alias, Definition, Similarities, Snapshot, StoredPaper, StoredPassage
-from indexer.store.writer import IndexWriter
+from indexer.store.snapshot import Snapshot
 
 __all__ = [
     "LINE_END",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, get_args
 
 from indexer.likeness import bands
 from indexer.papers import Notice, SourceFormat
-from indexer.store.database import Connection
+from indexer.store.sql import Connection, value
 
 Standing = tuple[int, ...]
 """What files of one paper are compared by: the greatest is searched."""
@@ -110,7 +110,7 @@ class Files:
 
     def searched(self, paper_id: str) -> FileRecord | None:
         """The file of that paper that is searched."""
-        return next(iter(self._rows("paper_id = ? AND is_searched", paper_id)), None)
+        return next(iter(self._rows("paper_id = ? AND is_searched = 1", paper_id)), None)
 
     def of(self, paper_id: str) -> list[FileRecord]:
         """All files of a paper: the one that is searched, then the others by their standing, best first."""
@@ -124,8 +124,8 @@ class Files:
     def holding(self, sha256: str, own_id: str) -> list[FileRecord]:
         """The files that are not searched and have these bytes, then those that give that id."""
         found = [
-            *self._rows("sha256 = ? AND NOT is_searched", sha256),
-            *self._rows("own_id = ? AND NOT is_searched", own_id),
+            *self._rows("sha256 = ? AND is_searched = 0", sha256),
+            *self._rows("own_id = ? AND is_searched = 0", own_id),
         ]
         return list({each.origin: each for each in found}.values())
 
@@ -136,7 +136,7 @@ class Files:
         """
         rows = self._connection.execute(
             "SELECT origin, paper_id, is_searched FROM files UNION SELECT origin, paper_id, 1 FROM papers WHERE NOT "
-            "EXISTS (SELECT 1 FROM files WHERE files.paper_id = papers.paper_id AND is_searched) ORDER BY origin"
+            "EXISTS (SELECT 1 FROM files WHERE files.paper_id = papers.paper_id AND is_searched = 1) ORDER BY origin"
         )
         return [(origin, paper_id, bool(is_searched)) for origin, paper_id, is_searched in rows]
 
@@ -155,15 +155,16 @@ class Files:
     def put(self, record: FileRecord) -> None:
         """Keep the record, in place of any other of its file."""
         self.forget(record.origin)
-        self._connection.execute(
-            f"INSERT INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})",
+        file = value(
+            self._connection,
+            f"INSERT INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)}) RETURNING id",
             (
-                record.origin, record.source, record.sha256, record.provenance, record.paper_id, record.is_searched,
-                record.own_id, record.title, record.pmcid, record.doi, record.pmid, record.date, record.format,
-                " ".join(record.notices), json.dumps(record.standing), record.n_words, record.signature, record.why,
+                record.origin, record.source, record.sha256, record.provenance, record.paper_id,
+                int(record.is_searched), record.own_id, record.title, record.pmcid, record.doi, record.pmid,
+                record.date, record.format, " ".join(record.notices), json.dumps(record.standing), record.n_words,
+                record.signature, record.why,
             ),
         )  # fmt: skip
-        file = self._connection.last_insert_rowid()
         self._connection.executemany(
             "INSERT INTO likenesses VALUES (?, ?)", [(band, file) for band in bands(record.signature)]
         )
@@ -187,8 +188,8 @@ class Files:
         """Keep these failures, and no others."""
         self._connection.execute("DELETE FROM failures")
         self._connection.executemany(
-            "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)",
-            [(each.origin, each.source, each.reason) for each in failures],
+            "INSERT INTO failures VALUES (?, ?, ?)",
+            [astuple(each) for each in {each.origin: each for each in failures}.values()],
         )
 
     def left_over(self) -> list[str]:
@@ -196,7 +197,7 @@ class Files:
         rows = self._connection.execute(
             "SELECT origin FROM files WHERE NOT EXISTS (SELECT 1 FROM files AS head JOIN papers ON "
             "papers.paper_id = head.paper_id AND papers.origin = head.origin AND papers.sha256 = head.sha256 "
-            "WHERE head.paper_id = files.paper_id AND head.is_searched)"
+            "WHERE head.paper_id = files.paper_id AND head.is_searched = 1)"
         )
         return [row[0] for row in rows]
 

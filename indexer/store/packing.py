@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import IndexDamagedError
+from indexer.store.sql import REBUILD
 
 SENTENCE_BREAK = "\n"
 """Between the terms of two sentences of a passage."""
@@ -115,4 +116,4 @@ def _n_sentences(blob: bytes, dim: int) -> int:
 
 
 def _damaged() -> IndexDamagedError:
-    return IndexDamagedError("a row of the index cannot be read. Run `loccit index PATH... --rebuild` to make it anew.")
+    return IndexDamagedError(f"a row of the index cannot be read. {REBUILD}")

@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.errors import IndexDamagedError
-from indexer.store.database import REBUILD, Connection
-from indexer.store.dense import Ids, Scores, are_in
-from indexer.store.selection import marks
+from indexer.store.ids import Ids, Scores, are_in
+from indexer.store.sql import REBUILD, Connection, marks, value
 
 FTS_WEIGHTS = (1.0, 0.5, 1.0)
 """BM25's weights of a passage's paper title, section headings, and own words. docs/decisions/0002-ranking.md."""
@@ -31,7 +30,7 @@ FTS_WEIGHTS = (1.0, 0.5, 1.0)
 _K1, _B, _LEAST_IDF = 1.2, 0.75, 1e-6
 """FTS5's own, https://sqlite.org/fts5.html#the_bm25_function: its scores of phrases are added to those of terms."""
 
-_POSTING = np.dtype([("row", "<u4"), ("halves", "<u2")])
+POSTING = np.dtype([("row", "<u4"), ("halves", "<u2")])
 """A row that holds a term, and how often, weighted: in halves, of which the weights are whole numbers.
 
 A list has each row once. Lists are merged by joining them, so that rows need not ascend.
@@ -55,6 +54,8 @@ _MAX_GONE = 0.25
 _BATCH = 1000
 """Lists that are in memory at once while segments are merged."""
 
+Postings = npt.NDArray[np.void]
+"""(n,): `row` that holds a term or phrase, and how often, weighted: `halves`."""
 _Records = npt.NDArray[np.void]
 _Mask = npt.NDArray[np.bool_]
 
@@ -74,23 +75,47 @@ class Collection:
     """The passages of one commit as BM25 sees them. A row's place in the arrays is its id less `first`."""
 
     n_passages: int
+    n_terms: int
+    """Of all passages together."""
     first: int
-    damping: npt.NDArray[np.float32]
-    """(n_places,) float32: k1 (1 - b + b length / mean length); infinite where no passage is, which scores 0 so."""
+    lengths: npt.NDArray[np.float32]
+    """(n_places,) float32: terms of each passage; infinite where none is, which scores 0 so."""
     are_bodies: _Mask
     """(n_places,) bool: which take part in a search by default."""
     with_gone: tuple[int, ...]
     """Segments that have rows which are gone."""
 
-    def places(self, postings: _Records) -> npt.NDArray[np.intp]:
+    def places(self, postings: Postings) -> npt.NDArray[np.intp]:
         """Where the list's rows stand in the arrays. Raises IndexDamagedError."""
         places = postings["row"].astype(np.intp) - self.first
-        if len(places) and not 0 <= places.min() <= places.max() < len(self.damping):
+        if len(places) and not 0 <= places.min() <= places.max() < len(self.lengths):
             raise _damaged()
         return places
 
+    def selected(self, scores: Scores, selected: Ids | None) -> tuple[Ids, Scores]:
+        """The ids of rows with a score (n_places,) above 0, and these: of the selected rows, else of all bodies."""
+        if selected is None:
+            places = np.flatnonzero((scores > 0) & self.are_bodies)
+        else:
+            places = selected - self.first
+            places = places[scores[places] > 0]
+        return places + self.first, scores[places]
 
-def read_terms(connection: Connection, where: str = "1", *values: int) -> Iterator[tuple[int, PassageTerms]]:
+    def n_living(self, postings: Postings) -> int:
+        """How many of the list's rows are not gone. Raises IndexDamagedError."""
+        return int(np.count_nonzero(np.isfinite(self.lengths[self.places(postings)])))
+
+
+class Statistics(NamedTuple):
+    """What BM25 must know of all passages together, wherever they stand."""
+
+    n_passages: int
+    n_terms: int
+    n_with: Mapping[str, int]
+    """In how many passages each term, or phrase, stands."""
+
+
+def read_terms(connection: Connection, where: str = "1 = 1", *values: int) -> Iterator[tuple[int, PassageTerms]]:
     """What the passages that meet a condition are counted by, with their row ids, which ascend."""
     rows: Any = connection.execute(
         "SELECT id, role = 'body' OR id IN (SELECT id FROM vectors), title, headings, body "
@@ -101,66 +126,76 @@ def read_terms(connection: Connection, where: str = "1", *values: int) -> Iterat
         yield row_id, PassageTerms(bool(is_body), *columns)
 
 
-def read_collection(connection: Connection) -> Collection:
-    """The collection as the connection's transaction has it. Raises IndexDamagedError."""
+def read_collection(connection: Connection, last_row: int) -> Collection:
+    """The collection as the connection's transaction has it; `last_row` is the last id that any row was given.
+
+    Raises IndexDamagedError.
+    """
     segments = _segments(connection)
     passages = np.concatenate([np.empty(0, dtype=_PASSAGE), *segments.values()])
     if not len(passages):
-        return Collection(0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), ())
+        return Collection(0, 0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), ())
     first, last = int(passages["row"].min()), int(passages["row"].max())
-    query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
-    if last > connection.execute(query).get or last - first > _MAX_SPAN:
+    if last > last_row or last - first > _MAX_SPAN:
         raise _damaged()
     living = passages[~are_in(passages["row"], _removed(connection))]
     places = living["row"] - np.uint32(first)
-    mean_length = living["length"].sum(dtype=np.float64) / max(len(living), 1)
-    damping = np.full(last - first + 1, np.inf, dtype=np.float32)
-    damping[places] = _K1 * (1 - _B + _B * living["length"] / max(mean_length, 1))
-    are_bodies = np.zeros(len(damping), dtype=np.bool_)
+    lengths = np.full(last - first + 1, np.inf, dtype=np.float32)
+    lengths[places] = living["length"]
+    are_bodies = np.zeros(len(lengths), dtype=np.bool_)
     are_bodies[places] = living["is_body"]
-    with_gone = (number for number, each in segments.items() if np.isinf(damping[each["row"] - np.uint32(first)]).any())
-    return Collection(len(living), first, damping, are_bodies, tuple(with_gone))
+    with_gone = (number for number, each in segments.items() if np.isinf(lengths[each["row"] - np.uint32(first)]).any())
+    n_terms = int(living["length"].sum(dtype=np.int64))
+    return Collection(len(living), n_terms, first, lengths, are_bodies, tuple(with_gone))
 
 
 def document_frequency(connection: Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
     """In how many passages each of the terms stands; 0 for one that stands in none. Raises IndexDamagedError.
 
-    A list's length says so, which SQLite knows without reading the list. Where rows are gone, the list is read.
+    A list's length says so, which the database knows without reading the list. Where rows are gone, the list is read.
     """
+    found = dict.fromkeys(terms, 0)
+    if not terms:
+        return found
+    is_read = f"segment IN ({marks(collection.with_gone)})" if collection.with_gone else "1 = 0"
     rows = connection.execute(
-        f"SELECT term, length(postings), CASE WHEN segment IN ({marks(collection.with_gone)}) THEN postings END "
+        f"SELECT term, length(postings), CASE WHEN {is_read} THEN postings END "
         f"FROM postings WHERE segment IN (SELECT id FROM segments) AND term IN ({marks(terms)})",
         (*collection.with_gone, *terms),
     )
-    found = dict.fromkeys(terms, 0)
     for term, n_bytes, blob in rows:
-        if blob is None:
-            found[term] += _n_records(n_bytes, _POSTING)
-        else:
-            damping = collection.damping[collection.places(_records(blob, _POSTING))]
-            found[term] += int(np.count_nonzero(np.isfinite(damping)))
+        found[term] += _n_records(n_bytes, POSTING) if blob is None else collection.n_living(_records(blob, POSTING))
     return found
 
 
-def bm25(connection: Connection, collection: Collection, terms: Sequence[str]) -> Scores:
-    """BM25 of each passage for any of these terms, by its place (n_places,); 0 where none of them stands.
-
-    Robertson's formula as FTS5 has it, the frequency of a term weighted by column. Raises IndexDamagedError.
-    """
-    scores = np.zeros(len(collection.damping), dtype=np.float64)
-    lists: defaultdict[str, list[bytes]] = defaultdict(list)
-    for term, blob in connection.execute(
+def lists_of(connection: Connection, terms: Sequence[str]) -> dict[str, Postings]:
+    """The list of each of these terms that has one. Raises IndexDamagedError."""
+    parts: defaultdict[str, list[bytes]] = defaultdict(list)
+    rows = connection.execute(
         f"SELECT term, postings FROM postings WHERE segment IN (SELECT id FROM segments) AND term IN ({marks(terms)})",
         terms,
-    ):
-        lists[term].append(blob)
-    for parts in lists.values():
-        postings = _records(_joined(parts), _POSTING)
+    )
+    for term, blob in rows if terms else ():
+        parts[term].append(blob)
+    return {term: _records(_joined(blobs), POSTING) for term, blobs in parts.items()}
+
+
+def bm25(collection: Collection, lists: Mapping[str, Postings], statistics: Statistics | None = None) -> Scores:
+    """BM25 of each passage for any of the lists' terms, by its place (n_places,); 0 where none of them stands.
+
+    Robertson's formula as FTS5 has it, the frequency of a term weighted by column. The collection is all there is
+    unless `statistics` say otherwise. Raises IndexDamagedError.
+    """
+    if statistics is None:
+        n_with = {term: collection.n_living(postings) for term, postings in lists.items()}
+        statistics = Statistics(collection.n_passages, collection.n_terms, n_with)
+    mean_length = max(statistics.n_terms / max(statistics.n_passages, 1), 1)
+    scores = np.zeros(len(collection.lengths), dtype=np.float64)
+    for term, postings in lists.items():
         places = collection.places(postings)
-        damping = collection.damping[places]
+        damping = np.float32(_K1) * (np.float32(1 - _B) + np.float32(_B / mean_length) * collection.lengths[places])
         frequency = postings["halves"] / np.float32(2)
-        n_with_term = int(np.count_nonzero(np.isfinite(damping)))
-        weight = (_K1 + 1) * _inverse_document_frequency(collection.n_passages, n_with_term)
+        weight = (_K1 + 1) * _inverse_document_frequency(statistics.n_passages, statistics.n_with[term])
         scores[places] += weight * frequency / (frequency + damping)
     return scores
 
@@ -199,7 +234,7 @@ def digest(connection: Connection) -> int:
         total += _hash_sum(0, living["row"], living["length"].astype(np.uint64) * 2 + living["is_body"])
     rows: Any = connection.execute("SELECT term, postings FROM postings WHERE segment IN (SELECT id FROM segments)")
     for term, blob in rows:
-        entries = _records(blob, _POSTING)
+        entries = _records(blob, POSTING)
         entries = entries[~are_in(entries["row"], removed)]
         total += _hash_sum(zlib.crc32(term.encode()) + 1, entries["row"], entries["halves"])
     return total % DIGEST_RANGE
@@ -231,11 +266,11 @@ def _write_segment(connection: Connection, new: Mapping[int, PassageTerms]) -> N
     ranks[[numbers[term] for term in vocabulary]] = np.arange(len(vocabulary))
     places = np.repeat(np.arange(len(new)), passages["length"])
     pairs, which = np.unique(ranks[tokens] * len(new) + places, return_inverse=True)
-    postings = np.empty(len(pairs), dtype=_POSTING)
+    postings = np.empty(len(pairs), dtype=POSTING)
     postings["row"] = passages["row"][pairs % len(new)]
     halves = np.bincount(which, np.repeat(np.tile(_HALVES, len(new)), lengths), len(pairs))
     postings["halves"] = np.minimum(halves, _MAX_HALVES)
-    ends = np.cumsum(np.bincount(pairs // len(new), minlength=len(vocabulary))) * _POSTING.itemsize
+    ends = np.cumsum(np.bincount(pairs // len(new), minlength=len(vocabulary))) * POSTING.itemsize
     blob = postings.tobytes()
     lists = (blob[start:end] for start, end in pairwise((0, *ends.tolist())))
     _insert(connection, passages, zip(vocabulary, lists, strict=True))
@@ -243,8 +278,7 @@ def _write_segment(connection: Connection, new: Mapping[int, PassageTerms]) -> N
 
 def _insert(connection: Connection, passages: _Records, lists: Iterable[tuple[str, bytes]]) -> None:
     """Store a segment; its lists in the order of their terms, which is that of the table."""
-    connection.execute("INSERT INTO segments (passages) VALUES (?)", (passages.tobytes(),))
-    number = connection.last_insert_rowid()
+    number = value(connection, "INSERT INTO segments (passages) VALUES (?) RETURNING id", (passages.tobytes(),))
     rows = ((number, *each) for each in lists)
     while batch := list(islice(rows, _BATCH)):
         connection.executemany("INSERT INTO postings VALUES (?, ?, ?)", batch)
@@ -281,7 +315,7 @@ def _merge(connection: Connection, numbers: Sequence[int], removed: Ids) -> None
 
 
 def _without(blob: bytes, removed: Ids) -> bytes:
-    postings = _records(blob, _POSTING)
+    postings = _records(blob, POSTING)
     return postings[~are_in(postings["row"], removed)].tobytes()
 
 
@@ -300,7 +334,7 @@ def _removed(connection: Connection) -> Ids:
 
 def _joined(lists: Iterable[bytes]) -> bytes:
     """Lists of one term as one list."""
-    return b"".join(blob for blob in lists if _n_records(len(blob), _POSTING))
+    return b"".join(blob for blob in lists if _n_records(len(blob), POSTING))
 
 
 def _records(blob: bytes, kind: np.dtype[Any]) -> _Records:

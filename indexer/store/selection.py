@@ -11,6 +11,7 @@ from itertools import pairwise
 from indexer.errors import UsageError
 from indexer.papers import Role, Span
 from indexer.plaintext import plain_text
+from indexer.store.sql import marks
 from indexer.terms import fold, numbered_parts, spellings, terms, variants
 
 _SECTION_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)*)\.?\s*")
@@ -58,7 +59,7 @@ def conditions(selection: Selection) -> tuple[str, list[str | int]]:
 def _in_section(section: str) -> tuple[str, list[str]]:
     """An SQL condition on a passage's section path, and its values. Raises UsageError."""
     if number := _SECTION_NUMBER.fullmatch(section):
-        column = "instr(passages.section_numbers, ?)"
+        column = "instr(passages.section_numbers, ?) > 0"
         return f"({column} OR {column})", [f" {number[1]} ", f" {number[1]}."]
     words = list(dict.fromkeys(terms(section)))
     if not words:
@@ -67,22 +68,21 @@ def _in_section(section: str) -> tuple[str, list[str]]:
         )
     if len(words) > _MAX_SECTION_WORDS:
         raise UsageError(f"the section filter has {len(words):,} words, and {_MAX_SECTION_WORDS} are the most")
-    column = "instr(' ' || passages.heading_terms || ' ', ?)"
+    column = "instr(' ' || passages.heading_terms || ' ', ?) > 0"
     return (
         " AND ".join([f"({column} OR {column})"] * len(words)),
         [f" {each} " for word in words for each in variants(word)],  # a title's case is not the searcher's
     )
 
 
-def full_text_query(phrases: Sequence[str]) -> str:
-    """An FTS5 query for passages that may hold all the phrases, word by word in any case; none other can.
+def spelt_words(phrases: Sequence[str]) -> list[Sequence[str]]:
+    """For each word of the phrases the terms that it may stand as: a passage that holds all the phrases in its own text
+    has one of each.
 
     Empty where that rules out nothing: a phrase of stop words only has no terms.
     """
     words = dict.fromkeys(word for phrase in phrases for word in _WORD.findall(fold(phrase)))
-    any_spelling = (" OR ".join(f'"{each}"' for each in found) for word in words if (found := spellings(word)))
-    all_words = " AND ".join(f"({each})" for each in any_spelling)
-    return f"body : ({all_words})" if all_words else ""
+    return [found for word in words if (found := spellings(word))]
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
@@ -111,8 +111,3 @@ def folded_words(kind: str, text: str, embedded_text: str, start: int = 0, marke
     else:
         words = embedded_text
     return fold(words)
-
-
-def marks(values: Sequence[object]) -> str:
-    """Placeholders for an SQL list."""
-    return ", ".join("?" * len(values))

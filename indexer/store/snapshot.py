@@ -1,29 +1,31 @@
 """What one generation of an index says: its papers, passages, vectors, terms and names, in one read transaction.
 
-A snapshot knows nothing of ranking: it gives candidates and their plain scores.
+A snapshot knows nothing of ranking: it gives candidates and their plain scores. What engines do each in its own way,
+finding the nearest vectors and the places of phrases, theirs add to the one here.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from indexer.embedding import PassageVectors, Vectors
 from indexer.errors import NotFoundError, UsageError
-from indexer.papers import Notice, PaperOrder, Passage, Reference, Sentence, SourceFormat
+from indexer.papers import PaperOrder, Passage, Reference, Sentence
 from indexer.store import postings
-from indexer.store.database import Connection
-from indexer.store.dense import DenseIndex, Ids, Scores, Structure
 from indexer.store.files import FailedFile, FileRecord, Files, read_notices
+from indexer.store.ids import Ids, Scores
+from indexer.store.manifest import Manifest
 from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences, unpack_text
-from indexer.store.postings import FTS_WEIGHTS, Collection
-from indexer.store.schema import Manifest
-from indexer.store.selection import Selection, conditions, folded_words, full_text_query, marks, phrase_pattern
+from indexer.store.postings import Collection
+from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage, Structure
+from indexer.store.selection import Selection, conditions, folded_words, phrase_pattern
+from indexer.store.sql import Connection, marks, value
 
 _ORDERS: dict[PaperOrder, str] = {
     "title": "lower(title)",
@@ -32,112 +34,46 @@ _ORDERS: dict[PaperOrder, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPaper:
-    """A paper as the index has it: everything but its text."""
-
-    paper_id: str
-    source: str
-    origin: str
-    """The file's absolute path when it was indexed."""
-    sha256: str
-    title: str
-    authors: tuple[str, ...]
-    pmcid: str
-    doi: str
-    pmid: str
-    journal: str
-    date: str
-    year: int | None
-    licence: str
-    url: str
-    body_omitted: str
-    format: SourceFormat
-    notices: tuple[Notice, ...]
-    """The paper's own, and those that a version of it carries."""
-    n_versions: int
-    """Other files of the same paper, which are not searched."""
-    n_passages: int
-    kept: dict[str, int]
-    """Non-blank characters of what its passages are made of, by kind of block."""
-    left_out: dict[str, int]
-    """Non-blank characters that stand in no passage, by kind of block or element."""
+_ALL = 1 << 62
+"""Rows at the most: all there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPassage:
-    """A passage with its paper and the references that its markers name."""
-
-    row_id: int
-    passage: Passage
-    paper: StoredPaper
-    markers: tuple[tuple[int, int, tuple[int, ...]], ...]
-    """Inline markers: start, end (offsets into the source), and numbers of the reference entries."""
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """An abbreviation as papers define it."""
-
-    short: str
-    long: str
-    short_terms: str
-    long_terms: str
-    n_papers: int
-    paper_id: str
-    """One of them."""
-
-    @property
-    def first_word(self) -> str:
-        """What meanings are told apart by: `end products` of one paper are `endproducts` of another."""
-        return self.long_terms.split(" ", 1)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """Another name of a thing, as a paper's record has it."""
-
-    of_terms: str
-    """The name that was asked for."""
-    name: str
-    name_terms: str
-    is_better: bool
-    """Whether the record's paper would sooner use it than the one asked for."""
-    paper_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Similarities:
-    """Cosine similarity of passages, whole and sentence by sentence, to one vector."""
-
-    ids: Ids
-    """Row ids, ascending (n,)."""
-    passages: Vectors
-    """(n,)"""
-    sentences: Vectors
-    """(m,) of all the passages' sentences, in order."""
-    n_sentences: Ids
-    """(n,)"""
-    words: list[bytes]
-    """Of each passage its own words, as `pack_words` gives them."""
-
-
-class Snapshot:
-    """One generation of an index. Valid inside `IndexReader.snapshot()` only."""
+class Snapshot(ABC):
+    """One generation of an index. Valid inside the reader's `snapshot()` only."""
 
     def __init__(
-        self,
-        connection: Connection,
-        generation: int,
-        manifest: Manifest,
-        vectors: DenseIndex,
-        collection: Callable[[], Collection],
+        self, connection: Connection, generation: int, manifest: Manifest, collection: Callable[[], Collection]
     ) -> None:
         self._connection = connection
-        self._vectors = vectors
         self._collection = collection
         self.generation = generation
         self.manifest = manifest
+
+    @property
+    @abstractmethod
+    def structure(self) -> Structure:
+        """How the vectors are searched."""
+
+    @abstractmethod
+    def nearest(self, vector: Vectors, n: int, selected: Ids | None) -> Ids:
+        """The `n` passages whose vectors are nearest to this one, best first as far as the engine can tell."""
+
+    @abstractmethod
+    def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
+        """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of every selected passage that holds any of the phrases.
+
+        A phrase is terms with a space between, which must stand side by side. Row ids ascend. Of several phrases it is
+        the sum over them.
+        """
+
+    @abstractmethod
+    def occurs(self, phrase: str) -> bool:
+        """Whether these terms stand side by side in any passage, its headings, or its paper's title."""
+
+    @abstractmethod
+    def _may_hold(self, phrases: Sequence[str]) -> tuple[str, list[Any]]:
+        """An SQL condition on `passages.id` that all passages with these phrases in their own words meet, few others;
+        and its values. An empty one where they cannot be told apart so."""
 
     def n_papers(self) -> int:
         """The number of papers."""
@@ -150,11 +86,6 @@ class Snapshot:
     def counts(self) -> dict[str, int]:
         """Numbers of papers, passages and vectors. To count the vectors' rows takes a while: not for every search."""
         return {"papers": self.n_papers(), "passages": self.n_passages(), "vectors": self._count("vectors")}
-
-    @property
-    def structure(self) -> Structure:
-        """How the vectors are searched."""
-        return self._vectors.structure
 
     def select(self, selection: Selection) -> Ids | None:
         """Row ids of the selected passages, ascending; None for the default selection.
@@ -175,9 +106,10 @@ class Snapshot:
         The conditions and the full-text index narrow the rows; then the words of their texts decide.
         """
         where, values = conditions(selection)
-        if narrowed := full_text_query(phrases):
-            where += " AND passages.id IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?)"
-            values.append(narrowed)
+        narrowed, wanted = self._may_hold(phrases)
+        if narrowed:
+            where += f" AND {narrowed}"
+            values = [*values, *wanted]
         texts = ", kind, text, embedded_text, start, markers" if phrases else ""
         patterns = [phrase_pattern(phrase) for phrase in phrases]
         rows = self._connection.execute(
@@ -188,10 +120,6 @@ class Snapshot:
         found = (row_id for row_id, *own in rows if not own or _holds_all(patterns, folded_words(*own)))
         return np.fromiter(found, dtype=np.int64)
 
-    def nearest(self, vector: Vectors, n: int, selected: Ids | None) -> Ids:
-        """The `n` passages whose vectors are nearest to this one, best first as far as the dense index can tell."""
-        return self._vectors.search(vector, n, selected)
-
     def similarities(self, vector: Vectors, row_ids: Sequence[int]) -> Similarities:
         """Cosine similarity to a vector of those of these passages that have vectors, in the order of their ids."""
         rows = self._connection.execute(
@@ -199,34 +127,6 @@ class Snapshot:
         ).fetchall()
         ids, blobs, of_sentences, words = (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 4
         return Similarities(np.array(ids, dtype=np.int64), *cosines(vector, blobs, of_sentences), words)
-
-    def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
-        """BM25 (FTS5's: k1 1.2, b 0.75; higher is better) of every selected passage that holds any of the phrases.
-
-        A phrase is terms with a space between, which must stand side by side. Row ids ascend. Of an OR of phrases it is
-        the sum over them: the word lists say that of single terms, the full-text index that of the others.
-        """
-        collection = self._collection()
-        single = [phrase for phrase in dict.fromkeys(phrases) if " " not in phrase]
-        scores = postings.bm25(self._connection, collection, single)
-        if others := [phrase for phrase in dict.fromkeys(phrases) if " " in phrase]:
-            ids, own = self._bm25_of_phrases(others)
-            scores[ids - collection.first] += own
-        if selected is None:
-            places = np.flatnonzero((scores > 0) & collection.are_bodies)
-        else:
-            places = selected - collection.first
-            places = places[scores[places] > 0]
-        return places + collection.first, scores[places]
-
-    def _bm25_of_phrases(self, phrases: Sequence[str]) -> tuple[Ids, Scores]:
-        any_phrase = " OR ".join(f'"{phrase}"' for phrase in phrases)
-        weights = ", ".join(map(str, FTS_WEIGHTS))
-        rows = self._connection.execute(
-            f"SELECT rowid, -bm25(passages_fts, {weights}) FROM passages_fts WHERE passages_fts MATCH ?", (any_phrase,)
-        ).fetchall()
-        ids = np.array([row[0] for row in rows], dtype=np.int64)
-        return ids, np.array([row[1] for row in rows], dtype=np.float64)
 
     def words_of(self, row_ids: Sequence[int]) -> list[bytes]:
         """The words of these passages, in the order of their ids, as `pack_words` gives them. Slower than what
@@ -239,13 +139,6 @@ class Snapshot:
     def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
         """In how many passages each of these terms stands; 0 for one that stands in none."""
         return postings.document_frequency(self._connection, self._collection(), query_terms)
-
-    def occurs(self, phrase: str) -> bool:
-        """Whether these terms stand side by side in any passage, its headings, or its paper's title."""
-        found = self._connection.execute(
-            "SELECT 1 FROM passages_fts WHERE passages_fts MATCH ? LIMIT 1", (f'"{phrase}"',)
-        ).fetchone()
-        return found is not None
 
     def definitions(
         self, short_terms: Sequence[str], long_terms: Sequence[str], paper_ids: Sequence[str]
@@ -261,20 +154,28 @@ class Snapshot:
             return []
         only = f"AND papers.paper_id IN ({marks(paper_ids)})" if paper_ids else ""
         rows = self._connection.execute(
-            "SELECT short, long, short_terms, long_terms, count(DISTINCT paper) AS n, papers.paper_id, min(papers.id) "
+            "WITH found AS (SELECT short_terms, long_terms, count(DISTINCT paper) AS n, min(papers.paper_id) AS of_one "
             f"FROM abbreviations JOIN papers ON papers.id = paper WHERE ({either}) {only} "
-            "GROUP BY short_terms, long_terms ORDER BY n DESC, min(papers.id), number",
+            "GROUP BY short_terms, long_terms) "
+            "SELECT short, long, found.short_terms, found.long_terms, n, of_one FROM found "
+            "JOIN papers ON papers.paper_id = of_one JOIN abbreviations AS own ON own.paper = papers.id "
+            "AND own.short_terms = found.short_terms AND own.long_terms = found.long_terms "
+            "ORDER BY n DESC, of_one, number",
             (*short_terms, *long_terms, *paper_ids),
         )
-        return [Definition(*row[:-1]) for row in rows]
+        found: dict[tuple[str, str], Definition] = {}
+        for row in rows:  # a paper may say it twice
+            found.setdefault((row[2], row[3]), Definition(*row))
+        return list(found.values())
 
     def rows_meaning_otherwise(self, row_ids: Sequence[int], definition: Definition) -> set[int]:
         """Those of these passages whose paper has the short form for something that begins with another word."""
         rows = self._connection.execute(
             f"SELECT id FROM passages WHERE id IN ({marks(row_ids)}) "
             "AND paper IN (SELECT paper FROM abbreviations WHERE short_terms = ?) "
-            "AND paper NOT IN (SELECT paper FROM abbreviations WHERE short_terms = ? AND long_terms || ' ' LIKE ?)",
-            (*row_ids, definition.short_terms, definition.short_terms, f"{definition.first_word} %"),
+            "AND paper NOT IN (SELECT paper FROM abbreviations WHERE short_terms = ? "
+            "AND substr(long_terms || ' ', 1, length(?)) = ?)",
+            (*row_ids, *(definition.short_terms,) * 2, *(f"{definition.first_word} ",) * 2),
         )
         return {row[0] for row in rows}
 
@@ -286,7 +187,7 @@ class Snapshot:
             "FROM aliases AS one JOIN aliases AS other ON other.paper = one.paper AND other.thing = one.thing "
             "JOIN papers ON papers.id = one.paper "
             f"WHERE one.name_terms IN ({marks(name_terms)}) AND other.name_terms <> one.name_terms {only} "
-            "ORDER BY papers.id, one.thing, other.number",
+            "ORDER BY papers.paper_id, one.thing, other.number",
             (*name_terms, *paper_ids),
         )
         return [
@@ -335,9 +236,9 @@ class Snapshot:
     def passages_at(self, paper_id: str, start: int, end: int) -> list[StoredPassage]:
         """The passages of a paper that hold all of that span of its source. Raises NotFoundError."""
         self._known([paper_id])
-        return self._passages("papers.paper_id = ? AND start <= ? AND end >= ?", (paper_id, start, end))
+        return self._passages('papers.paper_id = ? AND start <= ? AND "end" >= ?', (paper_id, start, end))
 
-    def papers(self, order: PaperOrder = "paper_id", *, after: str = "", limit: int = -1) -> list[StoredPaper]:
+    def papers(self, order: PaperOrder = "paper_id", *, after: str = "", limit: int = _ALL) -> list[StoredPaper]:
         """Papers in that order, from the one after the paper `after`; those alike by their ids.
 
         Raises UsageError where there is no such paper.
@@ -348,7 +249,7 @@ class Snapshot:
             return self._papers("papers.paper_id > ? ORDER BY papers.paper_id LIMIT ?", (after, limit))
         key = _ORDERS[order]
         if not after:
-            return self._papers(f"1 ORDER BY {key}, papers.paper_id LIMIT ?", (limit,))
+            return self._papers(f"1 = 1 ORDER BY {key}, papers.paper_id LIMIT ?", (limit,))
         return self._papers(
             f"({key}, papers.paper_id) > (SELECT {key}, papers.paper_id FROM papers WHERE papers.paper_id = ?) "
             f"ORDER BY {key}, papers.paper_id LIMIT ?",
@@ -371,7 +272,7 @@ class Snapshot:
     def outline(self, paper_id: str) -> list[dict[str, str | int]]:
         """The paper's section tree as rows of title, number, level, start and role, in reading order."""
         self._known([paper_id])
-        sections = self._connection.execute("SELECT sections FROM papers WHERE paper_id = ?", (paper_id,)).get
+        sections = value(self._connection, "SELECT sections FROM papers WHERE paper_id = ?", (paper_id,))
         rows: list[dict[str, str | int]] = json.loads(sections)
         return rows
 
@@ -379,7 +280,7 @@ class Snapshot:
         """Entries of the paper's reference list by their 0-based number; all of them, or those named."""
         where = "" if numbers is None else f"AND number IN ({marks(numbers)})"
         rows = self._connection.execute(
-            "SELECT number, key, text, reference_entries.doi, reference_entries.pmid, start, end "
+            'SELECT number, key, text, reference_entries.doi, reference_entries.pmid, start, "end" '
             "FROM reference_entries JOIN papers ON papers.id = paper "
             f"WHERE papers.paper_id = ? {where} ORDER BY number",
             (paper_id, *(numbers or ())),
@@ -419,7 +320,7 @@ class Snapshot:
         }
 
     def _count(self, table: str) -> int:
-        return int(self._connection.execute(f"SELECT count(*) FROM {table}").get)
+        return int(value(self._connection, f"SELECT count(*) FROM {table}"))
 
     def _known(self, paper_ids: Sequence[str]) -> None:
         rows = self._connection.execute(
@@ -453,12 +354,12 @@ def _holds_all(patterns: Sequence[re.Pattern[str]], folded: str) -> bool:
 _PAPER_COLUMNS = (
     "papers.paper_id, source, origin, sha256, title, authors, pmcid, doi, pmid, journal, date, year, licence, url, "
     "body_omitted, format, notices, "
-    "(SELECT group_concat(other.notices, ' ') FROM files AS other WHERE other.paper_id = papers.paper_id), "
-    "(SELECT count(*) FROM files AS other WHERE other.paper_id = papers.paper_id AND NOT other.is_searched), "
+    "(SELECT string_agg(other.notices, ' ') FROM files AS other WHERE other.paper_id = papers.paper_id), "
+    "(SELECT count(*) FROM files AS other WHERE other.paper_id = papers.paper_id AND other.is_searched = 0), "
     "(SELECT count(*) FROM passages AS own WHERE own.paper = papers.id), kept, left_out"
 )
 _PASSAGE_COLUMNS = (
-    "passages.id, passage_id, papers.paper_id, ordinal, start, end, text, kind, role, section, section_number, "
+    'passages.id, passage_id, papers.paper_id, ordinal, start, "end", text, kind, role, section, section_number, '
     "sentences, embedded_text, n_wordpieces, n_tokens, markers"
 )
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from indexer.durable import beside, make_folder, put_in_place, write_whole
 from indexer.embedding.models import file_sha256
 from indexer.errors import IndexDamagedError, IndexMismatchError, IndexNotWritableError, UsageError
-from indexer.store import dense
-from indexer.store.database import copy_database, damage_named, held_still, log_ahead, open_database
-from indexer.store.folder import DATABASE, VECTORS, exchange, is_index, locked, sweep_folder
-from indexer.store.schema import OLDEST_SCHEMA, SCHEMA_VERSION, connect, read_meta
+from indexer.store.embedded import dense
+from indexer.store.embedded.database import copy_database, damage_named, held_still, log_ahead, open_database
+from indexer.store.embedded.folder import DATABASE, VECTORS, exchange, is_index, locked, sweep_folder
+from indexer.store.embedded.schema import OLDEST_SCHEMA, SCHEMA_VERSION, connect
+from indexer.store.manifest import read_meta
 from indexer.upkeep.migrate import schema_in
 
 RECORD = "backup.json"

@@ -23,14 +23,16 @@ from indexer.errors import (
     SourceError,
 )
 from indexer.sources import read_bytes
-from indexer.store import dense
-from indexer.store.database import Connection, damage_named, held_still
+from indexer.store.embedded import dense
+from indexer.store.embedded.database import Connection, damage_named, held_still
+from indexer.store.embedded.folder import DATABASE, VECTORS, is_index, locked, unfinished
+from indexer.store.embedded.schema import OLDEST_SCHEMA, SCHEMA_VERSION, connect
 from indexer.store.files import Files
-from indexer.store.folder import DATABASE, VECTORS, is_index, locked, unfinished
+from indexer.store.manifest import Manifest, read_commits, read_meta
 from indexer.store.packing import unpack_passage
-from indexer.store.schema import OLDEST_SCHEMA, SCHEMA_VERSION, Manifest, connect, read_commits, read_meta
+from indexer.store.rows import PASSAGES
 from indexer.upkeep.migrate import schema_of
-from indexer.upkeep.rows import PASSAGES, rows_of, what_is_wrong, word_lists_agree
+from indexer.upkeep.rows import rows_of, what_is_wrong, word_lists_agree
 
 Check = Literal["folder", "schema", "database", "papers", "full text", "word lists", "vectors", "model", "sources"]
 Repair = Literal["", "migrate", "salvage", "vectors", "sweep"]

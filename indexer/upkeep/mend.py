@@ -13,13 +13,15 @@ from typing import Any
 from indexer.durable import beside
 from indexer.errors import IndexDamagedError, IndexStateError
 from indexer.store import IndexWriter
-from indexer.store.database import Connection, damage_named, lengthen, log_ahead, open_database
+from indexer.store.embedded.database import Connection, damage_named, lengthen, log_ahead, open_database
+from indexer.store.embedded.folder import DATABASE, VECTORS, exchange, locked, sweep_folder
+from indexer.store.embedded.schema import begin
 from indexer.store.files import Files
-from indexer.store.folder import DATABASE, VECTORS, exchange, locked, sweep_folder
-from indexer.store.schema import Commit, Manifest, begin, read_meta
+from indexer.store.manifest import Commit, Manifest, read_meta
+from indexer.store.rows import PASSAGES, TABLES, PaperRows, Row
 from indexer.upkeep.examine import Examination, Repair
 from indexer.upkeep.migrate import migrate
-from indexer.upkeep.rows import PASSAGES, TABLES, PaperRows, Row, read, rows_of, what_is_wrong, write_word_lists
+from indexer.upkeep.rows import read, rows_of, what_is_wrong, write_word_lists
 
 _UNUSABLE = "unusable"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from indexer.durable import beside
 from indexer.errors import IndexMismatchError
-from indexer.store.database import RESERVED, Connection, damage_named, log_ahead, open_database
-from indexer.store.folder import DATABASE, exchange
-from indexer.store.schema import SCHEMA_VERSION
+from indexer.store.embedded.database import RESERVED, Connection, damage_named, log_ahead, open_database
+from indexer.store.embedded.folder import DATABASE, exchange
+from indexer.store.embedded.schema import SCHEMA_VERSION
 
 STEPS: Mapping[int, Callable[[Connection], None]] = {
     6: lambda _: None,  # 7 has a checksum on every page, which the copy is made with

@@ -7,24 +7,16 @@ from contextlib import closing
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from indexer.errors import IndexDamagedError, SourceError
 from indexer.sources import read_bytes
 from indexer.store import postings
-from indexer.store.database import Connection
+from indexer.store.embedded.database import Connection
+from indexer.store.embedded.schema import scratch
 from indexer.store.packing import unpack_passage, unpack_sentences, unpack_text
-from indexer.store.schema import scratch
-
-Row = dict[str, Any]
-PaperRows = dict[str, list[Row]]
-"""A paper's rows by their table."""
-
-PASSAGES, VECTORS = "passages", "vectors"
-TABLES = ("papers", "kept_texts", "reference_entries", PASSAGES, VECTORS, "abbreviations", "aliases")
-"""Those that hold papers, in the order in which rows may be put in."""
+from indexer.store.rows import OF_A_PAPER, PASSAGES, VECTORS, PaperRows, Row
 
 _JSON = ("sections", "entities", "kept", "left_out", "authors")
 _BATCH = 5_000
@@ -44,7 +36,7 @@ def read(connection: Connection, statement: str, *values: int) -> list[Row]:
 def rows_of(connection: Connection, paper: int, passages: list[Row] | None = None) -> PaperRows:
     """A paper's rows; its passages as they are given, where they were found otherwise."""
     found = {"papers": read(connection, "SELECT * FROM papers WHERE id = ?", paper)}
-    for table in ("kept_texts", "reference_entries", "abbreviations", "aliases"):
+    for table in OF_A_PAPER:
         is_without = table == "kept_texts" and all(row["format"] == "markdown" for row in found["papers"])
         found[table] = [] if is_without else read(connection, f"SELECT * FROM {table} WHERE paper = ?", paper)
     if passages is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.store import IndexReader, Snapshot
-from indexer.store.folder import DATABASE, VECTORS
+from indexer.store.embedded.folder import DATABASE, VECTORS
 from service.library import Library
 from service.query import MAX_K, Query
 from tests.fakes import WordEmbedder

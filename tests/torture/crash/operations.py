@@ -28,9 +28,9 @@ from indexer.fetch.client import Limits
 from indexer.fetch.files import held_at, keep
 from indexer.provenance import Provenance
 from indexer.store import IndexWriter, Snapshot
-from indexer.store.database import open_database
-from indexer.store.folder import DATABASE
-from indexer.store.schema import OLDEST_SCHEMA
+from indexer.store.embedded.database import open_database
+from indexer.store.embedded.folder import DATABASE
+from indexer.store.embedded.schema import OLDEST_SCHEMA
 from indexer.upkeep.backup import RECORD
 from service.cli import main
 from tests.fetch_server import jats, serving

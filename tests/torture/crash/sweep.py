@@ -24,7 +24,7 @@ from io import StringIO
 from pathlib import Path
 
 from indexer.errors import IndexDamagedError, IndexMismatchError, IndexMissingError
-from indexer.store.schema import OLDEST_SCHEMA
+from indexer.store.embedded.schema import OLDEST_SCHEMA
 from tests.torture.crash.forks import Ended, Tell, forked
 from tests.torture.crash.holdings import faults_of, held, replies
 from tests.torture.crash.operations import OPERATIONS, Operation, commits_told, sources, without_a_model

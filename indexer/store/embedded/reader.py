@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from indexer.errors import IndexBusyError
-from indexer.store import dense
-from indexer.store.database import Connection, damage_named, held_still
-from indexer.store.dense import DenseIndex
-from indexer.store.folder import VECTORS, FileIdentity, file_identity, was_written_since
-from indexer.store.postings import Collection, read_collection
-from indexer.store.schema import Commit, connect, read_commits, read_meta
+from indexer.store.embedded import dense
+from indexer.store.embedded.database import Connection, damage_named, held_still
+from indexer.store.embedded.dense import DenseIndex
+from indexer.store.embedded.folder import VECTORS, FileIdentity, file_identity, was_written_since
+from indexer.store.embedded.schema import connect, read_collection
+from indexer.store.embedded.snapshot import EmbeddedSnapshot
+from indexer.store.manifest import Commit, read_commits, read_meta
+from indexer.store.postings import Collection
 from indexer.store.snapshot import Snapshot
 
 
@@ -48,7 +50,7 @@ class IndexReader:
                 commit, manifest = read_meta(connection)
                 vectors = self._vectors_at(file, connection, commit, manifest.model.dim)
                 collection = partial(self._collection_at, connection, commit)
-                yield Snapshot(connection, commit.generation, manifest, vectors, collection)
+                yield EmbeddedSnapshot(connection, commit.generation, manifest, vectors, collection)
             if was_written_since(self.folder, file):
                 raise IndexBusyError(f"{self.folder} was written to by another user while it was read: try again")
         finally:

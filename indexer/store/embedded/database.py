@@ -17,10 +17,9 @@ import apsw.sqlite_extra
 from apsw import Connection
 
 from indexer.errors import IndexBusyError, IndexDamagedError, IndexNotWritableError
+from indexer.store.sql import REBUILD
 
-__all__ = ["REBUILD", "Connection", "copy_database", "create_database", "damage_named", "open_database"]
-
-REBUILD = "Run `loccit index PATH... --rebuild` to make it anew."
+__all__ = ["Connection", "copy_database", "create_database", "damage_named", "open_database"]
 
 RESERVED = 8
 """Bytes that the shim needs on every page: with any other number it checks nothing."""

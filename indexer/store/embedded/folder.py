@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from indexer.durable import left_beside, make_folder, put_in_place, sweep
 from indexer.errors import IndexBusyError, IndexDamagedError, IndexNotWritableError
-from indexer.store.database import close_journal, damage_named, is_sealed
+from indexer.store.embedded.database import close_journal, damage_named, is_sealed
 
 DATABASE = "index.sqlite"
 VECTORS = "vectors.faiss"

@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -26,16 +26,12 @@ import numpy.typing as npt
 
 from indexer.durable import write_whole
 from indexer.embedding import Vectors, available_cpus, unit
-from indexer.store.database import Connection
+from indexer.store.embedded.payload import PayloadError, check_payload
+from indexer.store.ids import Ids, are_in
+from indexer.store.manifest import TOKEN_BYTES, Commit, read_commits
 from indexer.store.packing import unpack_passage, unpack_sentences
-from indexer.store.payload import PayloadError, check_payload
-from indexer.store.schema import TOKEN_BYTES, Commit, read_commits
-
-Ids = npt.NDArray[np.int64]
-"""(n,) int64: passage row ids, never used twice in an index."""
-
-Scores = npt.NDArray[np.float64]
-"""(n,) float64: higher is better."""
+from indexer.store.records import Structure
+from indexer.store.sql import Connection, value
 
 EXACT_ROWS = 50_000
 """The most vectors that are all compared: 5 ms a query. docs/decisions/0006-large-indexes.md."""
@@ -62,22 +58,6 @@ _GROWTH = 2
 """Times as many vectors as it was made with, before an inverted file is made anew,"""
 _GROWTH_UNWRITTEN = 8
 """... and where it cannot be written, but only held: a reader that catches up should not train."""
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """How the vectors are searched."""
-
-    n_lists: int = 0
-    """Of an inverted file; 0 where every vector is compared."""
-    n_probed: int = 0
-    """Lists that are searched for a query."""
-    recall: float = 1.0
-    """Recall@10 against comparing every vector, measured when the structure was made."""
-    n_made_with: int = 0
-    """Vectors that there were then."""
-    n_new: int = 0
-    """Vectors that came after."""
 
 
 class DenseIndex:
@@ -238,14 +218,6 @@ def _header(file: BinaryIO) -> tuple[bytes, Commit, int, int, int]:
     return magic, Commit(generation, token.decode("ascii", "replace")), n_structure, n_payload, checksum
 
 
-def are_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
-    """Which of the ids are among the others, (len(ids),)."""
-    if not len(ascending):
-        return np.zeros(len(ids), dtype=np.bool_)
-    places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
-    return np.asarray(ascending[places] == ids)
-
-
 def _checksum(structure: bytes, payload: npt.NDArray[np.uint8]) -> int:
     """The sum of the payload's 64-bit words, which takes a tenth of a CRC's time, and the CRC-32 of the rest."""
     n_words = len(payload) // 8
@@ -346,4 +318,4 @@ def _vectors(connection: Connection, ids: Ids, dim: int) -> Iterator[tuple[Ids, 
 def _blobs(connection: Connection, column: Literal["vector", "sentences"], ids: Ids) -> Iterator[bytes]:
     """What the rows have in that column, in the order of the ids."""
     for row_id in ids.tolist():
-        yield connection.execute(f"SELECT {column} FROM vectors WHERE id = ?", (row_id,)).get
+        yield value(connection, f"SELECT {column} FROM vectors WHERE id = ?", (row_id,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from indexer.store.folder import DATABASE
+from indexer.store.embedded.folder import DATABASE
 
 
 def on_disk(folder: Path) -> tuple[int, float]:

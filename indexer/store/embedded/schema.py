@@ -1,28 +1,15 @@
-"""Tables, manifest and connections of an index's SQLite file."""
+"""Tables and connections of an index's SQLite file."""
 
 from __future__ import annotations
 
-import json
-import operator
-import secrets
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from indexer.chunking import CHUNKER_VERSION
-from indexer.config import BuildConfig
 from indexer.durable import beside
-from indexer.embedding import Encoder, ModelIdentity
-from indexer.errors import (
-    ConfigError,
-    IndexDamagedError,
-    IndexMismatchError,
-    IndexMissingError,
-)
-from indexer.store.database import (
+from indexer.errors import IndexDamagedError, IndexMismatchError, IndexMissingError
+from indexer.store import postings
+from indexer.store.embedded.database import (
     MEND,
-    REBUILD,
     Connection,
     create_database,
     damage_named,
@@ -31,18 +18,18 @@ from indexer.store.database import (
     memory_database,
     open_database,
 )
+from indexer.store.embedded.folder import DATABASE, VECTORS, put_first
 from indexer.store.files import FILE_TABLES
-from indexer.store.folder import DATABASE, VECTORS, put_first
-from indexer.terms import ACRONYM, TERMS_VERSION
+from indexer.store.manifest import Commit, Manifest
+from indexer.store.postings import Collection
+from indexer.store.sql import REBUILD, value
+from indexer.terms import ACRONYM
 
 SCHEMA_VERSION = 7
 OLDEST_SCHEMA = 6
 """The oldest that this one can be made of: see `indexer.upkeep.migrate`."""
 APPLICATION_ID = 0x4C4F4343
 """`LOCC`: tells an index from any other SQLite file."""
-
-_MAX_DIM = 1 << 16
-"""Of a vector: sixteen times what the largest embedders give."""
 
 _TABLES = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -164,70 +151,6 @@ CREATE TABLE removed_rows (id INTEGER PRIMARY KEY);
 {FILE_TABLES}"""
 
 
-class Commit(NamedTuple):
-    """What an index was at one moment. Two indexes, or two ways on from one backup, share no commit made apart."""
-
-    generation: int
-    token: str
-    """Random: a generation's number alone says nothing of whose it is."""
-
-    @classmethod
-    def after(cls, generation: int) -> Commit:
-        """The commit that follows."""
-        return cls(generation + 1, secrets.token_hex(TOKEN_BYTES))
-
-
-TOKEN_BYTES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What an index was made with."""
-
-    config: BuildConfig
-    model: ModelIdentity
-    encoder: Encoder = field(compare=False)
-    """What ran the model when the index was begun. Another may go on: their vectors agree."""
-    chunker_version: int = CHUNKER_VERSION
-    terms_version: int = TERMS_VERSION
-
-    def to_json(self) -> str:
-        """Canonical JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """The manifest that `to_json` wrote. Raises IndexDamagedError."""
-        try:
-            raw = json.loads(text)
-            found = cls(
-                BuildConfig(**raw.pop("config")),
-                ModelIdentity(**raw.pop("model")),
-                Encoder(**raw.pop("encoder")),
-                **raw,
-            )
-            if not 0 < operator.index(found.model.dim) <= _MAX_DIM:
-                raise ValueError(f"vectors of {found.model.dim} dimensions")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError) as error:
-            raise IndexDamagedError(f"the index's manifest cannot be read ({error}): {REBUILD}") from error
-        return found
-
-    def check(self, wanted: Manifest) -> None:
-        """Raise IndexMismatchError, naming the first difference, unless `wanted` is the same."""
-        if self == wanted:
-            return
-        pairs = [
-            ("model", self.model.name, wanted.model.name),
-            ("model weights", self.model.weights_sha256[:12], wanted.model.weights_sha256[:12]),
-            ("model identity", self.model, wanted.model),
-            ("chunker version", self.chunker_version, wanted.chunker_version),
-            ("terms version", self.terms_version, wanted.terms_version),
-            ("configuration", self.config, wanted.config),
-        ]
-        what, made, asked = next(pair for pair in pairs if pair[1] != pair[2])
-        raise IndexMismatchError(f"{what}: the index was made with {made}, now it is {asked}. {REBUILD}")
-
-
 def connect(folder: Path) -> Connection:
     """A connection to an existing index. Raises IndexMissingError, IndexDamagedError, IndexMismatchError."""
     path = folder / DATABASE
@@ -279,18 +202,10 @@ def scratch() -> Connection:
     return connection
 
 
-def read_meta(connection: Connection) -> tuple[Commit, Manifest]:
-    """The newest commit, and the manifest. Raises IndexDamagedError."""
-    commit = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC LIMIT 1").fetchone()
-    manifest = connection.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone()
-    if commit is None or manifest is None:
-        raise IndexDamagedError(f"the index's manifest is incomplete. {REBUILD}")
-    return Commit(*commit), Manifest.from_json(manifest[0])
-
-
-def read_commits(connection: Connection) -> frozenset[Commit]:
-    """Every commit that led to what the connection sees, its own among them."""
-    return frozenset(Commit(*row) for row in connection.execute("SELECT generation, token FROM commits"))
+def read_collection(connection: Connection) -> Collection:
+    """What the connection's transaction has to count words by. Raises IndexDamagedError."""
+    given = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
+    return postings.read_collection(connection, value(connection, given))
 
 
 def _check_file(connection: Connection, path: Path) -> None:

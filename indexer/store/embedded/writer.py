@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from indexer.chunking import sentence_texts
 from indexer.embedding import PassageVectors
 from indexer.errors import (
     IndexDamagedError,
@@ -22,16 +16,18 @@ from indexer.errors import (
     IndexNotWritableError,
     LoccitError,
 )
-from indexer.papers import CONTENT_KINDS, Abbreviation, AliasGroup, Marker, Paper, Passage
-from indexer.store import dense, postings
-from indexer.store.database import Connection, damage_named
+from indexer.papers import Abbreviation, AliasGroup, Paper, Passage
+from indexer.store import postings
+from indexer.store.embedded import dense
+from indexer.store.embedded.database import Connection, damage_named
+from indexer.store.embedded.folder import DATABASE, VECTORS, set_aside, sweep_folder, take_lock
+from indexer.store.embedded.schema import connect, create, read_collection
+from indexer.store.embedded.snapshot import EmbeddedSnapshot
 from indexer.store.files import FailedFile, FileRecord, Files
-from indexer.store.folder import DATABASE, VECTORS, set_aside, sweep_folder, take_lock
-from indexer.store.packing import SENTENCE_BREAK, pack, pack_text, pack_words
+from indexer.store.manifest import Commit, Manifest, read_meta
 from indexer.store.postings import Collection, PassageTerms
-from indexer.store.schema import Commit, Manifest, connect, create, read_meta
+from indexer.store.rows import PaperRows, insert_paper, rows_of
 from indexer.store.snapshot import Snapshot
-from indexer.terms import terms
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +67,7 @@ class IndexWriter:
     def view(self) -> Snapshot:
         """The index as this writer sees it, its uncommitted changes included. Has no vectors to search."""
         vectors = dense.empty(self.manifest.model.dim)
-        return Snapshot(self._connection, self._generation, self.manifest, vectors, self._collection)
+        return EmbeddedSnapshot(self._connection, self._generation, self.manifest, vectors, self._collection)
 
     def put(
         self,
@@ -84,32 +80,14 @@ class IndexWriter:
         aliases: Sequence[AliasGroup] = (),
     ) -> None:
         """Store a paper in place of any other with its id. `vectors` are by passage id; not every passage has one."""
+        self.put_rows(rows_of(paper, origin, passages, vectors, left_out, abbreviations, aliases))
+
+    def put_rows(self, rows: PaperRows) -> None:
+        """The same of a paper's rows, as they are made of it or stand in another index."""
         self._begin()
         with damage_named(self.folder):
-            self._remove(paper.paper_id)
-            key = self._insert("papers", _paper_row(paper, origin, left_out))
-            self._connection.executemany(
-                f"INSERT INTO reference_entries VALUES ({', '.join('?' * 8)})",
-                [(key, n, e.key, e.text, e.doi, e.pmid, e.start, e.end) for n, e in enumerate(paper.references)],
-            )
-            self._connection.executemany(
-                f"INSERT INTO abbreviations VALUES ({', '.join('?' * 10)})", _abbreviation_rows(key, abbreviations)
-            )
-            self._connection.executemany(
-                f"INSERT INTO aliases VALUES ({', '.join('?' * 6)})", _alias_rows(key, aliases)
-            )
-            if paper.format != "markdown":
-                self._connection.execute("INSERT INTO kept_texts VALUES (?, ?)", (key, pack_text(paper.text)))
-            markers, numbers = _markers_by_passage(paper, passages), _numbers_by_path(paper)
-            sentences = sentence_texts(paper, passages)
-            for passage, inside in zip(passages, markers, strict=True):
-                row = _passage_row(passage, inside, numbers[passage.section], sentences[passage.passage_id])
-                row_id = self._insert("passages", {"paper": key, **row})
-                if passage.passage_id in vectors:
-                    self._connection.execute(
-                        "INSERT INTO vectors VALUES (?, ?, ?, ?)",
-                        (row_id, *pack(vectors[passage.passage_id]), pack_words(str(row["terms"]))),
-                    )
+            self._remove(rows["papers"][0]["paper_id"])
+            key = insert_paper(self._connection, rows)
             self._connection.execute(
                 "INSERT INTO passages_fts (rowid, title, headings, body) SELECT id, title, headings, body "
                 "FROM passage_terms WHERE id IN (SELECT id FROM passages WHERE paper = ?)",
@@ -238,12 +216,7 @@ class IndexWriter:
 
     def _collection(self) -> Collection:
         self._write_words()
-        return postings.read_collection(self._connection)
-
-    def _insert(self, table: str, row: Mapping[str, str | int | None]) -> int:
-        names, marks = ", ".join(row), ", ".join("?" * len(row))
-        self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
-        return self._connection.last_insert_rowid()
+        return read_collection(self._connection)
 
     def _save_vectors(self) -> None:
         commit, manifest = read_meta(self._connection)
@@ -307,126 +280,3 @@ def _connect_or_create(folder: Path, manifest: Manifest | None) -> Connection:
         if manifest is None:
             raise
         return create(folder, manifest)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _paper_row(paper: Paper, origin: str, left_out: Mapping[str, int]) -> dict[str, str | int | None]:
-    return {
-        "paper_id": paper.paper_id,
-        "source": paper.source,
-        "origin": origin,
-        "sha256": paper.sha256,
-        "title": paper.title,
-        "authors": _json(paper.authors),
-        "pmcid": paper.pmcid,
-        "doi": paper.doi,
-        "pmid": paper.pmid,
-        "journal": paper.journal,
-        "date": paper.date,
-        "year": paper.year,
-        "licence": paper.licence,
-        "url": paper.url,
-        "body_omitted": paper.body_omitted,
-        "format": paper.format,
-        "notices": " ".join(paper.notices),
-        "sections": _json(
-            [
-                {
-                    "title": each.title,
-                    "number": each.number,
-                    "level": each.level,
-                    "start": each.start,
-                    "role": each.role,
-                }
-                for each in paper.sections[1:]
-            ]
-        ),
-        "entities": _json([asdict(entity) for entity in paper.entities]),
-        "kept": _json(_kept(paper)),
-        "left_out": _json(dict(left_out)),
-        "title_terms": " ".join(terms(paper.title)),
-    }
-
-
-def _kept(paper: Paper) -> dict[str, int]:
-    """Non-blank characters of what the paper's passages are made of, by kind of block."""
-    kept: Counter[str] = Counter()
-    for block in paper.blocks:
-        if block.kind in CONTENT_KINDS:
-            kept[block.kind] += sum(map(len, paper.text[block.start : block.end].split()))
-    return dict(kept)
-
-
-def _abbreviation_rows(paper: int, abbreviations: Sequence[Abbreviation]) -> list[tuple[int | str, ...]]:
-    return [
-        (paper, n, *astuple(each), " ".join(terms(each.short)), " ".join(terms(each.long)))
-        for n, each in enumerate(abbreviations)
-    ]
-
-
-def _alias_rows(paper: int, aliases: Sequence[AliasGroup]) -> list[tuple[int | str, ...]]:
-    return [
-        (paper, thing, n, name, each.identifier, " ".join(terms(name)))
-        for thing, each in enumerate(aliases)
-        for n, name in enumerate(each.names)
-    ]
-
-
-def _passage_terms(passage: Passage, sentences: Sequence[str]) -> str:
-    """The terms of each sentence in its line; last of a table, those of the caption and header that it is read with."""
-    found = [terms(sentence) for sentence in sentences]
-    if passage.kind == "table":
-        whole = terms(passage.embedded_text)
-        found.append(whole[: len(whole) - sum(map(len, found))])
-    return SENTENCE_BREAK.join(map(" ".join, found))
-
-
-def _markers_by_passage(paper: Paper, passages: Sequence[Passage]) -> list[list[Marker]]:
-    """For each passage, the paper's markers that stand whole in it."""
-    starts = [marker.start for marker in paper.markers]
-    spans = [(bisect_left(starts, passage.start), bisect_left(starts, passage.end)) for passage in passages]
-    return [
-        [marker for marker in paper.markers[first:last] if marker.end <= passage.end]
-        for passage, (first, last) in zip(passages, spans, strict=True)
-    ]
-
-
-def _numbers_by_path(paper: Paper) -> dict[tuple[str, ...], str]:
-    """For each section, by its titles: the numbers on its path, each between blanks (` 3 3.2 `)."""
-    numbers: list[str] = []
-    for section in paper.sections:
-        above = numbers[section.parent] if section.parent >= 0 else ""
-        numbers.append(f"{above or ' '}{section.number} " if section.number else above)
-    return {paper.section_path(n): path for n, path in enumerate(numbers)}
-
-
-@lru_cache(maxsize=1 << 8)
-def _heading_terms(section: tuple[str, ...]) -> str:
-    return " ".join(terms("\n".join(section)))
-
-
-def _passage_row(
-    passage: Passage, markers: Sequence[Marker], section_numbers: str, sentences: Sequence[str]
-) -> dict[str, str | int | None]:
-    return {
-        "passage_id": passage.passage_id,
-        "ordinal": passage.ordinal,
-        "start": passage.start,
-        "end": passage.end,
-        "text": passage.text,
-        "kind": passage.kind,
-        "role": passage.role,
-        "section": _json(passage.section),
-        "section_number": passage.section_number,
-        "section_numbers": section_numbers,
-        "sentences": _json([(each.start, each.end, each.paragraph, each.number) for each in passage.sentences]),
-        "markers": _json([(marker.start, marker.end, marker.references) for marker in markers]),
-        "embedded_text": passage.embedded_text,
-        "n_wordpieces": passage.n_wordpieces,
-        "n_tokens": passage.n_tokens,
-        "heading_terms": _heading_terms(passage.section),
-        "terms": _passage_terms(passage, sentences),
-    }
