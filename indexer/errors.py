@@ -164,3 +164,9 @@ class IndexNotWritableError(IndexStateError):
     exit_code = 1
     http_status = 500
     slug = "index-not-writable"
+
+
+class IndexUnreachableError(IndexStateError):
+    """A server that holds the index, or a part of it, does not answer."""
+
+    slug = "index-unreachable"

@@ -9,14 +9,23 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
 from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, NotFoundError, UsageError
 from indexer.papers import PaperOrder, Reference
-from indexer.store import FileRecord, IndexReader, Snapshot, StoredPaper, StoredPassage, on_disk
+from indexer.store import (
+    FileRecord,
+    IndexPlace,
+    Reader,
+    Snapshot,
+    StoredPaper,
+    StoredPassage,
+    on_disk,
+    open_reader,
+    shown_place,
+)
 from service.answer import Highlight, Quote, choose, quote
 from service.cite import Citation, cite, cite_within
 from service.confidence import N_NAMED, N_RANKED, N_READ, features, fitted
@@ -71,7 +80,7 @@ class Library:
 
     def __init__(
         self,
-        reader: IndexReader,
+        reader: Reader,
         load: Callable[[str], Embedder],
         reranker: Reranker | None = None,
         llm: ChatModel | None = None,
@@ -88,19 +97,19 @@ class Library:
     @classmethod
     def open(
         cls,
-        folder: Path,
+        place: IndexPlace,
         *,
         load: Callable[[str], Embedder] | None = None,
         rerank: str = "",
         llm: ChatModel | None = None,
         prompt_tokens: int = DEFAULT_PROMPT_TOKENS,
     ) -> Library:
-        """Open the index in `folder`. The model is loaded at the first question, the cross-encoder `rerank` now.
+        """Open the index at `place`. The model is loaded at the first question, the cross-encoder `rerank` now.
 
         `llm` writes answers, from passages of `prompt_tokens` cl100k_base tokens at the most; the library closes it.
         Raises IndexStateError, and ModelError for that cross-encoder.
         """
-        reader = IndexReader(folder)
+        reader = open_reader(place)
         try:
             reranker = load_reranker(rerank, threads=1) if rerank else None
         except ModelError:
@@ -129,7 +138,7 @@ class Library:
 
     def vital_signs(self) -> VitalSigns:
         """What the index has now, in a few milliseconds whatever its size. Raises IndexStateError."""
-        n_bytes, written_at = on_disk(self._reader.folder)
+        n_bytes, written_at = on_disk(self._reader.place)
         with self._reader.snapshot() as snapshot:
             return VitalSigns(
                 generation=snapshot.generation,
@@ -364,14 +373,14 @@ class Library:
         """
         from service.removal import remove
 
-        return remove(self._reader.folder, [id_of(each) for each in paper_ids])
+        return remove(self._reader.place, [id_of(each) for each in paper_ids])
 
     def info(self) -> Info:
         """What the index is and holds."""
         with self._reader.snapshot() as snapshot:
             counts, manifest = snapshot.counts(), snapshot.manifest
             return Info(
-                folder=str(self._reader.folder),
+                folder=shown_place(self._reader.place),
                 generation=snapshot.generation,
                 n_papers=counts["papers"],
                 n_passages=counts["passages"],
@@ -400,7 +409,8 @@ class Library:
         """The embedder that the snapshot's vectors were made with."""
         if not snapshot.n_papers():
             raise IndexMissingError(
-                f"the index in {self._reader.folder} holds no papers yet: run `loccit index PATH...` to add some"
+                f"the index in {shown_place(self._reader.place)} holds no papers yet: run `loccit index PATH...` to add "
+                "some"
             )
         wanted = snapshot.manifest.model
         with self._loading:

@@ -20,14 +20,14 @@ from indexer.config import BuildConfig
 from indexer.embedding import Embedder
 from indexer.errors import IndexDamagedError, IndexMismatchError
 from indexer.sources import Changes, find_sources, only_of
-from indexer.store import IndexWriter, Manifest, is_index
+from indexer.store import IndexPlace, Manifest, Writer, is_index, open_writer
 
 __all__ = ["BuildReport", "Failure", "Progress", "Silence", "Version", "build"]
 
 
 def build(
     paths: Sequence[Path],
-    folder: Path,
+    place: IndexPlace,
     embedder: Embedder,
     config: BuildConfig,
     *,
@@ -38,7 +38,7 @@ def build(
     may_be_empty: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Bring the index in `folder` up to date with the papers' files below `paths`.
+    """Bring the index at `place` up to date with the papers' files below `paths`.
 
     One bad file does not stop the rest: it stands in the report. A `dry_run` tells what would be done, embeds nothing
     and leaves the index as it is. Where `changed` names files, only those are looked at.
@@ -52,7 +52,7 @@ def build(
     manifest = Manifest(config, embedder.identity, embedder.encoder)
     report, progress = BuildReport(dry_run=dry_run), progress or Silence()
     with ExitStack() as stack:
-        writer = stack.enter_context(_writer(folder, manifest, rebuild, dry_run, stack))
+        writer = stack.enter_context(_writer(place, manifest, rebuild, dry_run, stack))
         embedding = Embedding(writer, embedder, report, progress, stack.enter_context(ThreadPoolExecutor(1)))
         run = Run(writer, embedder, config, files, embedding, report)
         progress.started(len(wanted))
@@ -73,14 +73,14 @@ def build(
     return report
 
 
-def _writer(folder: Path, manifest: Manifest, rebuild: bool, dry_run: bool, stack: ExitStack) -> IndexWriter:
+def _writer(place: IndexPlace, manifest: Manifest, rebuild: bool, dry_run: bool, stack: ExitStack) -> Writer:
     """The index to change; for a dry run where there is none that can be, an empty one elsewhere."""
-    if dry_run and is_index(folder):
+    if dry_run and is_index(place):
         try:
-            return IndexWriter(folder, manifest, rebuild=rebuild, rehearse=True)
+            return open_writer(place, manifest, rebuild=rebuild, rehearse=True)
         except (IndexDamagedError, IndexMismatchError):
             if not rebuild:
                 raise
     if dry_run:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-    return IndexWriter(folder, manifest, rebuild=rebuild, rehearse=dry_run)
+        place = Path(stack.enter_context(TemporaryDirectory()))
+    return open_writer(place, manifest, rebuild=rebuild, rehearse=dry_run)

@@ -12,7 +12,7 @@ from indexer.build.report import BuildReport, Progress
 from indexer.chunking import sentence_texts
 from indexer.embedding import Embedder, PassageText, PassageVectors
 from indexer.papers import Abbreviation, AliasGroup, Paper, Passage
-from indexer.store import IndexWriter
+from indexer.store import Writer
 
 _BATCH_WORDPIECES = 50_000
 """Papers are embedded and committed in groups of about so much new text: some three seconds on two cores."""
@@ -50,7 +50,7 @@ class Embedding:
 
     def __init__(
         self,
-        writer: IndexWriter,
+        writer: Writer,
         embedder: Embedder,
         report: BuildReport,
         progress: Progress,

@@ -32,7 +32,7 @@ from indexer.sources import (
     read_bytes,
     stem_ids,
 )
-from indexer.store import FailedFile, FileRecord, IndexWriter
+from indexer.store import FailedFile, FileRecord, Writer
 
 _MAX_STEPS = 8
 """So many files are asked what hangs together with them: copies by the hundred all say the same."""
@@ -64,7 +64,7 @@ class Run:
 
     def __init__(
         self,
-        writer: IndexWriter,
+        writer: Writer,
         embedder: Embedder,
         config: BuildConfig,
         files: Sequence[SourceFile],

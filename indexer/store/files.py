@@ -18,38 +18,6 @@ from indexer.store.sql import Connection, value
 Standing = tuple[int, ...]
 """What files of one paper are compared by: the greatest is searched."""
 
-FILE_TABLES = """
-CREATE TABLE files (
-    id INTEGER PRIMARY KEY,
-    origin TEXT NOT NULL UNIQUE,
-    source TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    provenance TEXT NOT NULL,
-    paper_id TEXT NOT NULL,
-    is_searched INTEGER NOT NULL,
-    own_id TEXT NOT NULL,
-    title TEXT NOT NULL,
-    pmcid TEXT NOT NULL,
-    doi TEXT NOT NULL,
-    pmid TEXT NOT NULL,
-    date TEXT NOT NULL,
-    format TEXT NOT NULL,
-    notices TEXT NOT NULL,
-    standing TEXT NOT NULL,
-    n_words INTEGER NOT NULL,
-    signature BLOB NOT NULL,
-    why TEXT NOT NULL
-);
-CREATE INDEX files_paper ON files (paper_id);
-CREATE INDEX files_own_id ON files (own_id);
-CREATE INDEX files_sha256 ON files (sha256);
-CREATE INDEX files_pmcid ON files (pmcid) WHERE pmcid <> '';
-CREATE INDEX files_doi ON files (doi) WHERE doi <> '';
-CREATE INDEX files_pmid ON files (pmid) WHERE pmid <> '';
-CREATE TABLE likenesses (band INTEGER NOT NULL, file INTEGER NOT NULL, PRIMARY KEY (band, file)) WITHOUT ROWID;
-CREATE TABLE failures (origin TEXT PRIMARY KEY, source TEXT NOT NULL, reason TEXT NOT NULL);
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:

@@ -81,13 +81,21 @@ class Manifest:
         raise IndexMismatchError(f"{what}: the index was made with {made}, now it is {asked}. {REBUILD}")
 
 
+def read_commit(connection: Connection) -> Commit:
+    """The newest commit. Raises IndexDamagedError."""
+    row = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC LIMIT 1").fetchone()
+    if row is None:
+        raise IndexDamagedError(f"the index's manifest is incomplete. {REBUILD}")
+    return Commit(*row)
+
+
 def read_meta(connection: Connection) -> tuple[Commit, Manifest]:
     """The newest commit, and the manifest. Raises IndexDamagedError."""
-    commit = connection.execute("SELECT generation, token FROM commits ORDER BY generation DESC LIMIT 1").fetchone()
+    commit = read_commit(connection)
     manifest = connection.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone()
-    if commit is None or manifest is None:
+    if manifest is None:
         raise IndexDamagedError(f"the index's manifest is incomplete. {REBUILD}")
-    return Commit(*commit), Manifest.from_json(manifest[0])
+    return commit, Manifest.from_json(manifest[0])
 
 
 def read_commits(connection: Connection) -> frozenset[Commit]:

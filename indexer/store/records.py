@@ -113,3 +113,5 @@ class Structure:
     """Vectors that there were then."""
     n_new: int = 0
     """Vectors that came after."""
+    is_graph: bool = False
+    """Whether they are searched along a graph of neighbours, not in lists."""

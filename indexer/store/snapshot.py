@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,19 +27,22 @@ from indexer.store.records import Alias, Definition, Similarities, StoredPaper, 
 from indexer.store.selection import Selection, conditions, folded_words, phrase_pattern
 from indexer.store.sql import Connection, marks, value
 
-_ORDERS: dict[PaperOrder, str] = {
-    "title": "lower(title)",
-    "year": "-coalesce(year, 0)",
-    "journal": "lower(journal)",
-}
-
-
 _ALL = 1 << 62
 """Rows at the most: all there are."""
+
+Place = tuple[Any, str]
+"""What a paper is ordered by, and its id."""
 
 
 class Snapshot(ABC):
     """One generation of an index. Valid inside the reader's `snapshot()` only."""
+
+    orders: ClassVar[Mapping[PaperOrder, str]] = {
+        "title": "lower(title)",
+        "year": "-coalesce(year, 0)",
+        "journal": "lower(journal)",
+    }
+    """What papers are ordered by, as the tables have an index for it."""
 
     def __init__(
         self, connection: Connection, generation: int, manifest: Manifest, collection: Callable[[], Collection]
@@ -70,10 +73,10 @@ class Snapshot(ABC):
     def occurs(self, phrase: str) -> bool:
         """Whether these terms stand side by side in any passage, its headings, or its paper's title."""
 
-    @abstractmethod
     def _may_hold(self, phrases: Sequence[str]) -> tuple[str, list[Any]]:
         """An SQL condition on `passages.id` that all passages with these phrases in their own words meet, few others;
         and its values. An empty one where they cannot be told apart so."""
+        return "", []
 
     def n_papers(self) -> int:
         """The number of papers."""
@@ -243,18 +246,30 @@ class Snapshot(ABC):
 
         Raises UsageError where there is no such paper.
         """
-        if after and not self._papers("papers.paper_id = ?", (after,)):
+        place = self.place(order, after) if after else None
+        if after and place is None:
             raise UsageError("the cursor names no paper of this index, or no longer: begin the list anew, without it")
-        if order == "paper_id":
-            return self._papers("papers.paper_id > ? ORDER BY papers.paper_id LIMIT ?", (after, limit))
-        key = _ORDERS[order]
-        if not after:
-            return self._papers(f"1 = 1 ORDER BY {key}, papers.paper_id LIMIT ?", (limit,))
-        return self._papers(
-            f"({key}, papers.paper_id) > (SELECT {key}, papers.paper_id FROM papers WHERE papers.paper_id = ?) "
-            f"ORDER BY {key}, papers.paper_id LIMIT ?",
-            (after, limit),
+        return [paper for _, paper in self.papers_from(order, place, limit)]
+
+    def place(self, order: PaperOrder, paper_id: str) -> Place | None:
+        """Where the paper stands in that order; None where there is none."""
+        row = self._connection.execute(
+            f"SELECT {self._order(order)}, paper_id FROM papers WHERE paper_id = ?", (paper_id,)
+        ).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def papers_from(self, order: PaperOrder, place: Place | None, limit: int) -> list[tuple[Place, StoredPaper]]:
+        """Papers in that order, from the first after that place, each with its own."""
+        key = self._order(order)
+        where = "1 = 1" if place is None else f"({key}, papers.paper_id) > (?, ?)"
+        rows = self._connection.execute(
+            f"SELECT {key}, {_PAPER_COLUMNS} FROM papers WHERE {where} ORDER BY {key}, papers.paper_id LIMIT ?",
+            (*(place or ()), limit),
         )
+        return [((own, paper.paper_id), paper) for own, *row in rows for paper in (_paper(row),)]
+
+    def _order(self, order: PaperOrder) -> str:
+        return "papers.paper_id" if order == "paper_id" else self.orders[order]
 
     def has(self, paper_id: str) -> bool:
         """Whether there is a paper of that id."""

@@ -28,7 +28,7 @@ class IndexReader:
 
     def __init__(self, folder: Path) -> None:
         """Open the index in `folder`. Raises the IndexStateError that fits."""
-        self.folder = folder
+        self.folder = self.place = folder
         self._lock = threading.Lock()
         self._file = file_identity(folder)
         self._idle: list[Connection] = [connect(folder)]

@@ -19,10 +19,10 @@ from indexer.store.embedded.database import (
     open_database,
 )
 from indexer.store.embedded.folder import DATABASE, VECTORS, put_first
-from indexer.store.files import FILE_TABLES
 from indexer.store.manifest import Commit, Manifest
 from indexer.store.postings import Collection
 from indexer.store.sql import REBUILD, value
+from indexer.store.tables import TABLES
 from indexer.terms import ACRONYM
 
 SCHEMA_VERSION = 7
@@ -34,121 +34,11 @@ APPLICATION_ID = 0x4C4F4343
 _TABLES = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE commits (generation INTEGER PRIMARY KEY, token TEXT NOT NULL);
-CREATE TABLE papers (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    paper_id TEXT NOT NULL UNIQUE,
-    source TEXT NOT NULL,
-    origin TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    title TEXT NOT NULL,
-    authors TEXT NOT NULL,
-    pmcid TEXT NOT NULL,
-    doi TEXT NOT NULL,
-    pmid TEXT NOT NULL,
-    journal TEXT NOT NULL,
-    date TEXT NOT NULL,
-    year INTEGER,
-    licence TEXT NOT NULL,
-    url TEXT NOT NULL,
-    body_omitted TEXT NOT NULL,
-    format TEXT NOT NULL,
-    notices TEXT NOT NULL,
-    sections TEXT NOT NULL,
-    entities TEXT NOT NULL,
-    kept TEXT NOT NULL,
-    left_out TEXT NOT NULL,
-    title_terms TEXT NOT NULL
-);
-CREATE TABLE kept_texts (
-    paper INTEGER PRIMARY KEY REFERENCES papers (id) ON DELETE CASCADE,
-    text BLOB NOT NULL
-);
-CREATE INDEX papers_origin ON papers (origin);
-CREATE INDEX papers_title ON papers (lower(title), paper_id);
-CREATE INDEX papers_year ON papers (-coalesce(year, 0), paper_id);
-CREATE INDEX papers_journal ON papers (lower(journal), paper_id);
-CREATE TABLE reference_entries (
-    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
-    number INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    text TEXT NOT NULL,
-    doi TEXT NOT NULL,
-    pmid TEXT NOT NULL,
-    start INTEGER NOT NULL,
-    end INTEGER NOT NULL,
-    PRIMARY KEY (paper, number)
-) WITHOUT ROWID;
-CREATE TABLE passages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
-    passage_id TEXT NOT NULL UNIQUE,
-    ordinal INTEGER NOT NULL,
-    start INTEGER NOT NULL,
-    end INTEGER NOT NULL,
-    text TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    role TEXT NOT NULL,
-    section TEXT NOT NULL,
-    section_number TEXT NOT NULL,
-    section_numbers TEXT NOT NULL,
-    sentences TEXT NOT NULL,
-    markers TEXT NOT NULL,
-    embedded_text TEXT NOT NULL,
-    n_wordpieces INTEGER NOT NULL,
-    n_tokens INTEGER NOT NULL,
-    heading_terms TEXT NOT NULL,
-    terms TEXT NOT NULL
-);
-CREATE UNIQUE INDEX passages_paper ON passages (paper, ordinal);
-CREATE TABLE vectors (
-    id INTEGER PRIMARY KEY REFERENCES passages (id) ON DELETE CASCADE,
-    vector BLOB NOT NULL,
-    sentences BLOB NOT NULL,
-    words BLOB NOT NULL
-);
-CREATE TABLE abbreviations (
-    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
-    number INTEGER NOT NULL,
-    short TEXT NOT NULL,
-    long TEXT NOT NULL,
-    short_start INTEGER NOT NULL,
-    short_end INTEGER NOT NULL,
-    long_start INTEGER NOT NULL,
-    long_end INTEGER NOT NULL,
-    short_terms TEXT NOT NULL,
-    long_terms TEXT NOT NULL,
-    PRIMARY KEY (paper, number)
-) WITHOUT ROWID;
-CREATE INDEX abbreviations_short ON abbreviations (short_terms, long_terms);
-CREATE INDEX abbreviations_long ON abbreviations (long_terms, short_terms);
-CREATE TABLE aliases (
-    paper INTEGER NOT NULL REFERENCES papers (id) ON DELETE CASCADE,
-    thing INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    identifier TEXT NOT NULL,
-    name_terms TEXT NOT NULL,
-    PRIMARY KEY (paper, thing, number)
-) WITHOUT ROWID;
-CREATE INDEX aliases_name ON aliases (name_terms);
-CREATE VIEW passage_terms AS
-    SELECT passages.id AS id, papers.title_terms AS title, passages.heading_terms AS headings, passages.terms AS body
-    FROM passages JOIN papers ON papers.id = passages.paper;
-CREATE VIRTUAL TABLE passages_fts USING fts5 (
+{TABLES}CREATE VIRTUAL TABLE passages_fts USING fts5 (
     title, headings, body, content='passage_terms', content_rowid='id',
     tokenize="unicode61 remove_diacritics 0 tokenchars '{ACRONYM}'"
 );
-CREATE TABLE segments (id INTEGER PRIMARY KEY, passages BLOB NOT NULL);
-CREATE TABLE postings (
-    segment INTEGER NOT NULL,
-    term TEXT NOT NULL,
-    postings BLOB NOT NULL,
-    PRIMARY KEY (segment, term)
-) WITHOUT ROWID;
-CREATE TABLE removed_rows (id INTEGER PRIMARY KEY);
-{FILE_TABLES}"""
+"""
 
 
 def connect(folder: Path) -> Connection:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from indexer.embedding import PassageVectors
 from indexer.errors import (
     IndexDamagedError,
     IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
-    LoccitError,
 )
-from indexer.papers import Abbreviation, AliasGroup, Paper, Passage
 from indexer.store import postings
 from indexer.store.embedded import dense
 from indexer.store.embedded.database import Connection, damage_named
@@ -26,18 +21,13 @@ from indexer.store.embedded.snapshot import EmbeddedSnapshot
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.manifest import Commit, Manifest, read_meta
 from indexer.store.postings import Collection, PassageTerms
-from indexer.store.rows import PaperRows, insert_paper, rows_of
+from indexer.store.rows import PaperRows, insert_paper
 from indexer.store.snapshot import Snapshot
+from indexer.store.writing import Writer
 
-_log = logging.getLogger(__name__)
 
-
-class IndexWriter:
-    """An index open for writing. Holds the index's lock until it is closed.
-
-    Nothing is seen by readers before `commit`. A rebuild empties the index and becomes visible as a whole with the
-    first `commit`; `checkpoint` then waits for it.
-    """
+class IndexWriter(Writer):
+    """An index in a folder, open for writing. Holds its lock until it is closed."""
 
     def __init__(
         self, folder: Path, manifest: Manifest | None, *, rebuild: bool = False, rehearse: bool = False
@@ -47,10 +37,8 @@ class IndexWriter:
 
         With no manifest, an existing index is taken as it is. Raises IndexBusyError at once when another process
         writes; IndexMismatchError when the index was made otherwise; IndexNotWritableError.
-
-        `dropped` names the papers that a rebuild began by taking out.
         """
-        self.folder = folder
+        self.folder, self.place = folder, str(folder)
         if manifest is None and not (folder / DATABASE).exists():
             connect(folder)  # raises, with the reason
         self._lock = take_lock(folder)
@@ -69,21 +57,8 @@ class IndexWriter:
         vectors = dense.empty(self.manifest.model.dim)
         return EmbeddedSnapshot(self._connection, self._generation, self.manifest, vectors, self._collection)
 
-    def put(
-        self,
-        paper: Paper,
-        origin: str,
-        passages: Sequence[Passage],
-        vectors: Mapping[str, PassageVectors],
-        left_out: Mapping[str, int],
-        abbreviations: Sequence[Abbreviation] = (),
-        aliases: Sequence[AliasGroup] = (),
-    ) -> None:
-        """Store a paper in place of any other with its id. `vectors` are by passage id; not every passage has one."""
-        self.put_rows(rows_of(paper, origin, passages, vectors, left_out, abbreviations, aliases))
-
     def put_rows(self, rows: PaperRows) -> None:
-        """The same of a paper's rows, as they are made of it or stand in another index."""
+        """Store a paper in place of any other with its id, as its rows are made of it or stand in another index."""
         self._begin()
         with damage_named(self.folder):
             self._remove(rows["papers"][0]["paper_id"])
@@ -94,13 +69,6 @@ class IndexWriter:
                 (key,),
             )
             self._new.update(postings.read_terms(self._connection, "paper = ?", key))
-
-    def remove(self, paper_id: str) -> None:
-        """Take a paper out, and forget its files. Raises NotFoundError."""
-        self.view().paper(paper_id)
-        for record in self.files.of(paper_id):
-            self.forget_file(record.origin)
-        self.take_down(paper_id)
 
     def take_down(self, paper_id: str) -> None:
         """Take a paper out, if it is there; what is known of its files stays."""
@@ -171,19 +139,6 @@ class IndexWriter:
         finally:
             self._connection.close()
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except LoccitError as second:
-            if error is None:
-                raise
-            _log.warning("%s could not be closed in order: %s", self.folder, second)  # the first error says why
 
     def _begin(self) -> None:
         if not self._connection.in_transaction:

@@ -1,0 +1,1 @@
+"""The index on PostgreSQL servers with pgvector: one, or several that share the papers among them."""

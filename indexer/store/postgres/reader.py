@@ -1,0 +1,191 @@
+"""Opening an index on PostgreSQL for search: one consistent generation at a time, on all servers that answer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from indexer.errors import IndexMissingError, IndexStateError, IndexUnreachableError
+from indexer.store.manifest import Commit, Manifest, read_commit, read_meta
+from indexer.store.postgres.schema import connect, enter, present, shards_of
+from indexer.store.postgres.session import Session, shown
+from indexer.store.postgres.sharded import ShardedSnapshot
+from indexer.store.postgres.snapshot import ShardSnapshot, read_collection
+from indexer.store.postings import Collection
+from indexer.store.snapshot import Snapshot
+
+_THREADS = 32
+"""That ask servers, of all searches together."""
+_RETRY_S = 2
+"""A server that did not answer is not asked again for so long."""
+_AGREEING_TRIES, _AGREEING_PAUSE_S = 50, 0.02
+"""A commit reaches one server after the other: within a few milliseconds."""
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """What a server's commit has, read once."""
+
+    schema: str
+    commit: Commit
+    manifest: Manifest
+    collection: Collection
+
+
+@dataclass(slots=True)
+class _Shard:
+    """A server, and the sessions with it that nobody uses just now."""
+
+    number: int
+    url: str
+    idle: list[Session] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    down_until: float = 0.0
+    meta: _Meta | None = None
+
+    def lend(self) -> Session:
+        """A session that holds one moment still. Raises IndexUnreachableError."""
+        if time.monotonic() < self.down_until:
+            raise IndexUnreachableError(f"{shown(self.url)} did not answer a moment ago; check that it is up")
+        while self.idle:
+            session = self.idle.pop()
+            try:
+                session.hold_still()
+            except IndexUnreachableError:  # it was restarted since: another session may do
+                session.close()
+            else:
+                return session
+        try:
+            session = connect(self.url)
+            session.hold_still()
+        except IndexUnreachableError:
+            self.down_until = time.monotonic() + _RETRY_S
+            raise
+        return session
+
+    def take_back(self, session: Session) -> None:
+        """Keep the session for the next search, if it is of use still."""
+        session.let_go()
+        if not session.is_lost:
+            self.idle.append(session)
+
+    def open(self) -> _Open:
+        """A session and what it sees. Raises the IndexStateError that fits."""
+        session = self.lend()
+        try:
+            return _Open(self, session, *self._seen(session))
+        except BaseException:
+            self.take_back(session)
+            raise
+
+    def _seen(self, session: Session) -> tuple[Commit, ShardSnapshot]:
+        schema, n_in_graph = present(session)
+        if not schema:
+            raise IndexMissingError(f"there is no index in {session.place}: run `loccit index PATH... --index URL`")
+        enter(session, schema)
+        newest = read_commit(session)
+        with self.lock:
+            meta = self.meta
+            if meta is None or (meta.schema, meta.commit) != (schema, newest):
+                commit, manifest = read_meta(session)
+                meta = self.meta = _Meta(schema, commit, manifest, read_collection(session))
+        seen = ShardSnapshot(session, newest.generation, meta.manifest, lambda: meta.collection, n_in_graph)
+        return newest, seen
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A server's session at one moment."""
+
+    shard: _Shard
+    session: Session
+    commit: Commit
+    snapshot: ShardSnapshot
+
+    def close(self) -> None:
+        self.shard.take_back(self.session)
+
+
+class PostgresReader:
+    """An open index on one server or several. Safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the index that the URL's server has, or whose first one it is. Raises the IndexStateError that fits."""
+        self.place = url
+        first = _Shard(0, url)
+        session = first.lend()
+        try:
+            others = shards_of(session)
+        finally:
+            first.take_back(session)
+        self._shards = [first, *(_Shard(number, each) for number, each in others)]
+        self._threads = ThreadPoolExecutor(_THREADS, "shards") if others else None
+        with self.snapshot():
+            pass  # a damaged or foreign index is found now, not at the first question
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The newest committed generation, held still until the block ends.
+
+        Servers that do not answer are left out, and named in its `missing`. Raises IndexUnreachableError where none
+        does.
+        """
+        opened, missing = self._open()
+        try:
+            newest = max(opened, key=lambda each: each.commit.generation).snapshot
+            shards = {each.shard.number: each.snapshot for each in opened}
+            yield ShardedSnapshot(shards, newest.generation, newest.manifest, missing, self._fan)
+        finally:
+            for each in opened:
+                each.close()
+
+    def _open(self) -> tuple[list[_Open], list[str]]:
+        """The servers that answer, all at one commit; and the places of the others."""
+        for n_tries in range(1, _AGREEING_TRIES + 1):
+            found = self._fan(_opened, self._shards)
+            opened = [each for each in found if isinstance(each, _Open)]
+            errors = [each for each in found if isinstance(each, IndexStateError)]
+            serious = [each for each in errors if not isinstance(each, IndexUnreachableError)]
+            if opened and not serious and (n_tries == _AGREEING_TRIES or len({each.commit for each in opened}) == 1):
+                break
+            for each in opened:
+                each.close()
+            if serious or not opened:
+                raise (serious or errors)[0]
+            time.sleep(_AGREEING_PAUSE_S)
+        if n_tries == _AGREEING_TRIES:
+            _log.warning(
+                "the servers of %s are not at one commit: the next `loccit index` puts that right", shown(self.place)
+            )
+        missing = [shown(shard.url) for shard, each in zip(self._shards, found, strict=True) if each not in opened]
+        return opened, missing
+
+    def _fan(self, function: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
+        if self._threads is None:
+            return [function(each) for each in things]
+        return list(self._threads.map(function, things))
+
+    def close(self) -> None:
+        """Close every idle session."""
+        if self._threads is not None:
+            self._threads.shutdown()
+        for shard in self._shards:
+            while shard.idle:
+                shard.idle.pop().close()
+
+
+def _opened(shard: _Shard) -> _Open | IndexStateError:
+    try:
+        return shard.open()
+    except IndexStateError as error:
+        return error
