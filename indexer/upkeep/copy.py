@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+import numpy as np
+
 from indexer.errors import IndexDamagedError, UsageError
-from indexer.store import IndexPlace, Snapshot, Writer, open_reader, open_writer, shown_place
+from indexer.store import IndexPlace, Scores, Snapshot, Writer, open_reader, open_writer, shown_place
 from indexer.store.packing import unpack_passage
 from indexer.store.rows import PASSAGES, VECTORS, PaperRows
 
@@ -61,7 +63,7 @@ def copy(source: IndexPlace, target: IndexPlace, heard: Callable[[int, int], Non
 
 def _send(snapshot: Snapshot, writer: Writer, heard: Callable[[int, int], None]) -> int:
     """Write the papers that the target has not. How many these were."""
-    there = {paper_id: digest for paper_id, digest in _marks(writer.view())}
+    there = dict(_marks(writer.view()))
     here = dict(_marks(snapshot))
     if others := sorted(there.keys() - here.keys()):
         raise UsageError(f"{writer.place} holds {others[0]} and other papers that the source has not: name a new place")
@@ -144,7 +146,8 @@ def _overlap(snapshot: Snapshot, other: Snapshot, paper_id: str, chosen: random.
     vector = chosen.choice(rows[VECTORS])
     words = next(row["terms"] for row in rows[PASSAGES] if row["id"] == vector["id"]).split()
     asked = sorted(set(chosen.choices(words, k=_N_TERMS))) if words else []
-    if _scores(snapshot, asked) != _scores(other, asked):
+    here, there = _scores(snapshot, asked), _scores(other, asked)
+    if len(here) != len(there) or not np.allclose(here, there, atol=_SCORES_ALIKE):
         raise IndexDamagedError(f"a search for {' '.join(asked)!r} does not find the same in both: copy once more")
     query = unpack_passage(vector["vector"], snapshot.manifest.model.dim)
     nearest = [
@@ -154,7 +157,7 @@ def _overlap(snapshot: Snapshot, other: Snapshot, paper_id: str, chosen: random.
     return len(nearest[0] & nearest[1]) / max(len(nearest[0]), 1)
 
 
-def _scores(snapshot: Snapshot, terms: Sequence[str]) -> list[float]:
+def _scores(snapshot: Snapshot, terms: Sequence[str]) -> Scores:
     """The best scores for these terms, best first."""
     _, scores = snapshot.lexical(terms, None)
-    return [round(float(score) / _SCORES_ALIKE) * _SCORES_ALIKE for score in sorted(scores, reverse=True)[:_N_FOUND]]
+    return np.sort(scores)[::-1][:_N_FOUND]
