@@ -197,6 +197,11 @@ def others(session: Session, name: str) -> list[str]:
     return [row[0] for row in rows if _NUMBERED.fullmatch(row[0])]
 
 
+def add_shard(session: Session, number: int, url: str) -> None:
+    """Note on the first server that another one shares the index, once the session's transaction is committed."""
+    session.execute(f"INSERT INTO {HOME}.shards VALUES (?, ?)", (number, url))
+
+
 def shards_of(session: Session) -> list[tuple[int, str]]:
     """The numbers and URLs of the servers that share the index with this one, the first: none where it is alone."""
     rows = session.execute(f"SELECT number, url FROM {HOME}.shards WHERE number > 0 ORDER BY number")
