@@ -19,10 +19,11 @@ from indexer.store.opening import (
     on_disk,
     open_reader,
     open_writer,
+    place_of,
     shown_place,
 )
 from indexer.store.packing import LINE_END, pack_words, unpack_words, word_code
-from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage
+from indexer.store.records import Alias, Definition, Shard, Similarities, StoredPaper, StoredPassage
 from indexer.store.selection import Selection
 from indexer.store.snapshot import Snapshot
 from indexer.store.writing import Writer
@@ -43,6 +44,7 @@ __all__ = [
     "Reader",
     "Scores",
     "Selection",
+    "Shard",
     "Similarities",
     "Snapshot",
     "Standing",
@@ -55,6 +57,7 @@ __all__ = [
     "open_reader",
     "open_writer",
     "pack_words",
+    "place_of",
     "shown_place",
     "unpack_words",
     "word_code",

@@ -18,6 +18,7 @@ from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedSnapshot
 from indexer.store.postgres.snapshot import ShardSnapshot, read_collection
 from indexer.store.postings import Collection
+from indexer.store.records import Shard
 from indexer.store.snapshot import Snapshot
 
 _THREADS = 32
@@ -144,6 +145,20 @@ class PostgresReader:
         finally:
             for each in opened:
                 each.close()
+
+    def shards(self) -> tuple[Shard, ...]:
+        """The servers, and what each has."""
+        opened, _ = self._open()
+        try:
+            counts = {each.shard.number: each.snapshot.counts() for each in opened}
+        finally:
+            for each in opened:
+                each.close()
+        return tuple(
+            Shard(number, shown(shard.url), number in counts, own.get("papers", 0), own.get("passages", 0))
+            for number, shard in sorted(self._shards.items())
+            for own in (counts.get(number, {}),)
+        )
 
     def _open(self) -> tuple[list[_Open], list[str]]:
         """The servers that answer, all at one commit; and the places of the others."""
