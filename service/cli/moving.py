@@ -33,8 +33,8 @@ def copy(
     else:
         typer.echo(
             f"copied {made.n_papers:,} papers, {made.n_passages:,} passages to {terminal.clean(made.target)}, "
-            f"{made.n_new:,} papers new there; every row is the same. {made.n_searches} searches: the same scores for words, "
-            f"{made.overlap:.1%} of the 10 nearest vectors"
+            f"{made.n_new:,} papers new there; every row is the same. {made.n_searches} searches: the same scores for "
+            f"words, {made.overlap:.1%} of the 10 nearest vectors"
         )
 
 

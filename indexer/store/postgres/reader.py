@@ -19,7 +19,6 @@ from indexer.store.postgres.sharded import ShardedSnapshot
 from indexer.store.postgres.snapshot import ShardSnapshot, read_collection
 from indexer.store.postings import Collection
 from indexer.store.records import Shard
-from indexer.store.snapshot import Snapshot
 
 _THREADS = 32
 """That ask servers, of all searches together."""
@@ -131,7 +130,7 @@ class PostgresReader:
             pass  # a damaged or foreign index is found now, not at the first question
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[ShardedSnapshot]:
         """The newest committed generation, held still until the block ends.
 
         Servers that do not answer are left out, and named in its `missing`. Raises IndexUnreachableError where none
