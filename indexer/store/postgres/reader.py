@@ -22,6 +22,8 @@ from indexer.store.records import Shard
 
 _THREADS = 32
 """That ask servers, of all searches together."""
+_PATIENCE_S = 20
+"""A server that takes longer to answer a search is as good as gone."""
 _RETRY_S = 2
 """A server that did not answer is not asked again for so long."""
 _AGREEING_TRIES, _AGREEING_PAUSE_S = 50, 0.02
@@ -66,7 +68,7 @@ class _Shard:
             else:
                 return session
         try:
-            session = connect(self.url)
+            session = connect(self.url, patience_s=_PATIENCE_S)
             session.hold_still()
         except IndexUnreachableError:
             self.down_until = time.monotonic() + _RETRY_S

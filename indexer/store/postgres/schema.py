@@ -91,12 +91,12 @@ def _tables(dim: int) -> str:
     return made
 
 
-def connect(url: str, **settings: str) -> Session:
+def connect(url: str, *, patience_s: float | None = None, **settings: str) -> Session:
     """A session with a server that has an index, or a part of one.
 
     Raises IndexMissingError, IndexMismatchError, IndexUnreachableError.
     """
-    session = Session(url, **settings)
+    session = Session(url, patience_s=patience_s, **settings)
     try:
         version = version_of(session)
         if version is None:

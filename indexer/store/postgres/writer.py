@@ -24,7 +24,7 @@ from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.manifest import Commit, Manifest, read_meta
 from indexer.store.postgres import schema
 from indexer.store.postgres.loading import Types, load, types_of
-from indexer.store.postgres.session import Session, shown
+from indexer.store.postgres.session import Session, says_password, shown
 from indexer.store.postgres.sharded import ShardedFiles, ShardedSnapshot
 from indexer.store.postgres.snapshot import EXACT_ROWS, ShardSnapshot, read_collection
 from indexer.store.postings import Collection, PassageTerms
@@ -260,6 +260,11 @@ class PostgresWriter(Writer):
 
         Raises UsageError for one that has an index already, IndexUnreachableError, IndexNotWritableError.
         """
+        if says_password(url):
+            raise UsageError(
+                "the URL would be kept in the index's first database, where others may read it: leave the password out "
+                "of it, and have it in the file that PGPASSFILE names, or in ~/.pgpass"
+            )
         number = max(link.number for link in self._links) + 1
         self.commit()
         session = Session(url, target_session_attrs="read-write")
