@@ -8,10 +8,10 @@ PATHS ?= data
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev ask index serve test torture check sbom eval bench peers golden clean
+.PHONY: help setup dev ask index serve test test-cluster torture check sbom eval bench peers golden clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.setup: pyproject.toml constraints.txt .ci/data-packages.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "loccit needs Python 3.11 or later: make PYTHON=python3.11 ...")'
@@ -44,6 +44,9 @@ serve: index ## Serve the HTTP API on 127.0.0.1:8000
 
 test: dev ## Run the tests
 	$(BIN)/python -m pytest
+
+test-cluster: dev ## Start 3 PostgreSQL servers, run the tests against them, stop them
+	$(BIN)/python -m pytest tests/postgres
 
 torture: dev ## What takes hours: crashes at every step, damage in every file, load, a soak; figures are printed
 	$(BIN)/python -m pytest tests/torture

