@@ -409,8 +409,8 @@ class Library:
         """The embedder that the snapshot's vectors were made with."""
         if not snapshot.n_papers():
             raise IndexMissingError(
-                f"the index in {shown_place(self._reader.place)} holds no papers yet: run `loccit index PATH...` to add "
-                "some"
+                f"the index in {shown_place(self._reader.place)} holds no papers yet: "
+                "run `loccit index PATH...` to add some"
             )
         wanted = snapshot.manifest.model
         with self._loading:

@@ -17,6 +17,9 @@ from indexer.store.packing import SENTENCE_BREAK, pack, pack_text, pack_words
 from indexer.store.sql import Connection, marks, value
 from indexer.terms import terms
 
+_PART = 1_000
+"""Rows that are asked for at once."""
+
 Row = dict[str, Any]
 PaperRows = dict[str, list[Row]]
 """A paper's rows by their table. A passage's `id` tells which vectors are its own, and nothing else."""
@@ -53,6 +56,36 @@ def rows_of(
         "abbreviations": [_abbreviation_row(n, each) for n, each in enumerate(abbreviations)],
         "aliases": _alias_rows(aliases),
     }
+
+
+def stored_rows(connection: Connection, paper: int, passages: list[Row] | None = None) -> PaperRows:
+    """A stored paper's rows, by its key; its passages as they are given, where they were found otherwise."""
+    found = {"papers": read_rows(connection, "SELECT * FROM papers WHERE id = ?", paper)}
+    for table in OF_A_PAPER:
+        is_without = table == "kept_texts" and all(row["format"] == "markdown" for row in found["papers"])
+        found[table] = [] if is_without else read_rows(connection, f"SELECT * FROM {table} WHERE paper = ?", paper)
+    if passages is None:
+        passages = read_rows(connection, "SELECT * FROM passages WHERE paper = ? ORDER BY ordinal", paper)
+    found[PASSAGES] = passages
+    ids = [passage["id"] for passage in passages]
+    parts = (ids[at : at + _PART] for at in range(0, len(ids), _PART))
+    found[VECTORS] = [
+        row
+        for part in parts
+        for row in read_rows(connection, f"SELECT * FROM {VECTORS} WHERE id IN ({marks(part)}) ORDER BY id", *part)
+    ]
+    return found
+
+
+def read_rows(connection: Connection, statement: str, *values: int | str) -> list[Row]:
+    """The rows that a statement gives, by the names of their columns."""
+    cursor = connection.execute(statement, values)
+    rows: list[Row] = []
+    names: list[str] = []
+    for row in cursor:
+        names = names or [str(column[0]) for column in cursor.description or ()]
+        rows.append(dict(zip(names, row, strict=True)))
+    return rows
 
 
 def insert_paper(connection: Connection, rows: PaperRows) -> int:

@@ -24,6 +24,7 @@ from indexer.store.manifest import Manifest
 from indexer.store.packing import cosines, pack_words, unpack_passage, unpack_sentences, unpack_text
 from indexer.store.postings import Collection
 from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage, Structure
+from indexer.store.rows import PaperRows, stored_rows
 from indexer.store.selection import Selection, conditions, folded_words, phrase_pattern
 from indexer.store.sql import Connection, marks, value
 
@@ -51,6 +52,8 @@ class Snapshot(ABC):
         self._collection = collection
         self.generation = generation
         self.manifest = manifest
+        self.missing: tuple[str, ...] = ()
+        """Places of servers that did not answer, whose papers are not in it."""
 
     @property
     @abstractmethod
@@ -283,6 +286,13 @@ class Snapshot(ABC):
     def papers_holding(self, sha256: str, source: str) -> list[StoredPaper]:
         """The papers whose file had these bytes when it was indexed; those that go by `source` first."""
         return self._papers("sha256 = ? ORDER BY source = ? DESC, papers.paper_id", (sha256, source))
+
+    def rows(self, paper_id: str) -> PaperRows:
+        """All that the tables have of a paper, as it stands there. Raises NotFoundError."""
+        self._known([paper_id])
+        return stored_rows(
+            self._connection, value(self._connection, "SELECT id FROM papers WHERE paper_id = ?", (paper_id,))
+        )
 
     def outline(self, paper_id: str) -> list[dict[str, str | int]]:
         """The paper's section tree as rows of title, number, level, start and role, in reading order."""

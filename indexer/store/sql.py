@@ -18,6 +18,11 @@ class Cursor(Protocol):
 
     def __iter__(self) -> Iterator[Row]: ...
 
+    @property
+    def description(self) -> Sequence[Sequence[Any]] | None:
+        """Of each column its name, and more; while there are rows."""
+        ...
+
     def fetchone(self) -> Row | None:
         """The next row, if there is one."""
         ...

@@ -45,6 +45,11 @@ class Writer(ABC):
     def put_rows(self, rows: PaperRows) -> None:
         """Store a paper in place of any other with its id, as its rows are made of it or stand in another index."""
 
+    def put_many(self, papers: Sequence[PaperRows]) -> None:
+        """The same of several papers."""
+        for rows in papers:
+            self.put_rows(rows)
+
     def put(
         self,
         paper: Paper,

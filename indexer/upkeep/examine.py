@@ -30,9 +30,9 @@ from indexer.store.embedded.schema import OLDEST_SCHEMA, SCHEMA_VERSION, connect
 from indexer.store.files import Files
 from indexer.store.manifest import Manifest, read_commits, read_meta
 from indexer.store.packing import unpack_passage
-from indexer.store.rows import PASSAGES
+from indexer.store.rows import PASSAGES, stored_rows
 from indexer.upkeep.migrate import schema_of
-from indexer.upkeep.rows import rows_of, what_is_wrong, word_lists_agree
+from indexer.upkeep.rows import what_is_wrong, word_lists_agree
 
 Check = Literal["folder", "schema", "database", "papers", "full text", "word lists", "vectors", "model", "sources"]
 Repair = Literal["", "migrate", "salvage", "vectors", "sweep"]
@@ -148,7 +148,7 @@ def _papers(connection: Connection, manifest: Manifest, found: Examination) -> N
     wrong: list[str] = []
     papers: list[Any] = connection.execute("SELECT id, paper_id FROM papers ORDER BY id").fetchall()
     for paper, paper_id in papers:
-        rows = rows_of(connection, paper)
+        rows = stored_rows(connection, paper)
         found.papers += 1
         found.passages += len(rows[PASSAGES])
         if said := what_is_wrong(rows, manifest.model.dim):

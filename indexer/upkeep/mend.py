@@ -18,10 +18,10 @@ from indexer.store.embedded.folder import DATABASE, VECTORS, exchange, locked, s
 from indexer.store.embedded.schema import begin
 from indexer.store.files import Files
 from indexer.store.manifest import Commit, Manifest, read_meta
-from indexer.store.rows import PASSAGES, TABLES, PaperRows, Row
+from indexer.store.rows import PASSAGES, TABLES, PaperRows, Row, read_rows, stored_rows
 from indexer.upkeep.examine import Examination, Repair
 from indexer.upkeep.migrate import migrate
-from indexer.upkeep.rows import read, rows_of, what_is_wrong, write_word_lists
+from indexer.upkeep.rows import what_is_wrong, write_word_lists
 
 _UNUSABLE = "unusable"
 
@@ -122,7 +122,7 @@ def _readable(folder: Path, old: Connection) -> Iterator[tuple[int, PaperRows | 
     for paper in _numbers(folder, old):
         try:
             with damage_named(folder):
-                rows = rows_of(old, paper)
+                rows = stored_rows(old, paper)
         except IndexDamagedError:
             unread.append(paper)
             continue
@@ -134,7 +134,7 @@ def _readable(folder: Path, old: Connection) -> Iterator[tuple[int, PaperRows | 
             rows_again: PaperRows | None = None
             if found is not None:
                 with suppress(IndexDamagedError), damage_named(folder):
-                    rows_again = rows_of(old, paper, found.get(paper, []))
+                    rows_again = stored_rows(old, paper, found.get(paper, []))
             yield paper, rows_again
 
 
@@ -161,7 +161,7 @@ def _scanned(folder: Path, old: Connection) -> dict[int, list[Row]] | None:
     """Passages by their paper, from the table itself: an index of it may be what is damaged."""
     try:
         with damage_named(folder):
-            rows = read(old, "SELECT * FROM passages NOT INDEXED ORDER BY id")
+            rows = read_rows(old, "SELECT * FROM passages NOT INDEXED ORDER BY id")
     except IndexDamagedError:
         return None
     ordered = sorted(rows, key=lambda row: (row["paper"], row["ordinal"]))

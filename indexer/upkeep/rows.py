@@ -16,35 +16,11 @@ from indexer.store import postings
 from indexer.store.embedded.database import Connection
 from indexer.store.embedded.schema import scratch
 from indexer.store.packing import unpack_passage, unpack_sentences, unpack_text
-from indexer.store.rows import OF_A_PAPER, PASSAGES, VECTORS, PaperRows, Row
+from indexer.store.rows import PASSAGES, VECTORS, PaperRows, Row
 
 _JSON = ("sections", "entities", "kept", "left_out", "authors")
 _BATCH = 5_000
 """Passages whose word lists are made at once."""
-
-
-def read(connection: Connection, statement: str, *values: int) -> list[Row]:
-    """The rows that a statement gives, by the names of their columns."""
-    cursor = connection.execute(statement, values)
-    rows: list[Row] = []
-    for row in cursor:
-        names = list(rows[0]) if rows else [name for name, *_ in cursor.get_description()]
-        rows.append(dict(zip(names, row, strict=True)))
-    return rows
-
-
-def rows_of(connection: Connection, paper: int, passages: list[Row] | None = None) -> PaperRows:
-    """A paper's rows; its passages as they are given, where they were found otherwise."""
-    found = {"papers": read(connection, "SELECT * FROM papers WHERE id = ?", paper)}
-    for table in OF_A_PAPER:
-        is_without = table == "kept_texts" and all(row["format"] == "markdown" for row in found["papers"])
-        found[table] = [] if is_without else read(connection, f"SELECT * FROM {table} WHERE paper = ?", paper)
-    if passages is None:
-        passages = read(connection, "SELECT * FROM passages WHERE paper = ? ORDER BY ordinal", paper)
-    found[PASSAGES] = passages
-    vectors = (read(connection, "SELECT * FROM vectors WHERE id = ?", row["id"]) for row in passages)
-    found[VECTORS] = [row for rows in vectors for row in rows]
-    return found
 
 
 def what_is_wrong(rows: PaperRows, dim: int) -> str:

@@ -23,6 +23,7 @@ from indexer.store.manifest import Manifest
 from indexer.store.postgres.snapshot import ShardSnapshot
 from indexer.store.postings import Statistics
 from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage, Structure
+from indexer.store.rows import PaperRows
 from indexer.store.selection import Selection
 from indexer.store.snapshot import Place, Snapshot
 
@@ -201,6 +202,10 @@ class ShardedSnapshot(Snapshot):
         """The papers whose file had these bytes when it was indexed; those that go by `source` first."""
         found = chain.from_iterable(self._each(lambda shard: shard.papers_holding(sha256, source)))
         return sorted(found, key=lambda each: (each.source != source, each.paper_id))
+
+    def rows(self, paper_id: str) -> PaperRows:
+        """All that the tables have of a paper, as it stands there. Raises NotFoundError."""
+        return self._first(lambda shard: shard.rows(paper_id))
 
     def outline(self, paper_id: str) -> list[dict[str, str | int]]:
         """The paper's section tree as rows of title, number, level, start and role, in reading order."""
