@@ -12,7 +12,6 @@ from indexer.store.files import FailedFile, FileRecord, Files, Standing
 from indexer.store.ids import Ids, Scores, are_in
 from indexer.store.manifest import Manifest
 from indexer.store.opening import (
-    SCHEMES,
     IndexPlace,
     Reader,
     is_index,
@@ -29,7 +28,6 @@ from indexer.store.writing import Writer
 
 __all__ = [
     "LINE_END",
-    "SCHEMES",
     "Alias",
     "Definition",
     "FailedFile",

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from indexer.places import IndexPlace
 from indexer.store.embedded.folder import is_index as is_folder
 from indexer.store.embedded.footprint import on_disk as folder_on_disk
 from indexer.store.embedded.reader import IndexReader
@@ -16,11 +17,6 @@ from indexer.store.embedded.writer import IndexWriter
 from indexer.store.manifest import Manifest
 from indexer.store.snapshot import Snapshot
 from indexer.store.writing import Writer
-
-SCHEMES = ("postgresql://", "postgres://")
-
-IndexPlace = Path | str
-"""A folder, or a URL that begins with one of `SCHEMES`."""
 
 
 class Reader(Protocol):

@@ -51,7 +51,12 @@ class Generate(StrEnum):
 
 
 Index = Annotated[
-    Path | None, typer.Option("--index", metavar="DIR", help="The index's folder (LOCCIT_INDEX; else .loccit).")
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="DIR|URL",
+        help="The index: a folder, or postgresql://USER@HOST:PORT/DATABASE (LOCCIT_INDEX; else .loccit).",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, the same as over HTTP: --format json.")]
 Printed = Annotated[
@@ -99,7 +104,11 @@ Rerank = Annotated[
 ]
 Keys = Annotated[
     Path | None,
-    typer.Option("--keys", metavar="FILE", help="The file of API keys (LOCCIT_KEYS; else beside the index)."),
+    typer.Option(
+        "--keys",
+        metavar="FILE",
+        help="The file of API keys (LOCCIT_KEYS; else beside the index, or of a URL in ~/.config/loccit).",
+    ),
 ]
 LlmUrl = Annotated[
     str | None,
