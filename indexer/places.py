@@ -1,4 +1,4 @@
-"""Where an index may be: in a folder, or in a database of a PostgreSQL server, by its URL. Knows nothing of what is there.
+"""Where an index may be: in a folder, or on a PostgreSQL server, by its URL. Knows nothing of what is there.
 
 Nothing here repeats a URL that it cannot read: there may be a password in it.
 """

@@ -22,8 +22,8 @@ _STEP_MS = 100
 def changes(paths: Sequence[Path], *, leave_out: Path | None = None) -> Iterator[Changes]:
     """First None, then what changed, as often as something does; an empty set twice a second while nothing does.
 
-    Nothing hidden, nothing below the folder `leave_out`, and nothing that is no paper's file. A folder that goes away is waited
-    for; None when it is back. Set WATCHFILES_FORCE_POLLING for file systems that tell of no changes.
+    Nothing hidden, nothing below the folder `leave_out`, and nothing that is no paper's file. A folder that goes away
+    is waited for; None when it is back. Set WATCHFILES_FORCE_POLLING for file systems that tell of no changes.
     """
     from watchfiles import Change, watch
 

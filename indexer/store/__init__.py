@@ -6,13 +6,13 @@ which one a place means; what both have in common stands beside it. A `snapshot`
 Ranking knows nothing of these: they give candidates with plain scores.
 """
 
+from indexer.places import IndexPlace, place_of
 from indexer.store.embedded.reader import IndexReader
 from indexer.store.embedded.writer import IndexWriter
 from indexer.store.files import FailedFile, FileRecord, Files, Standing
 from indexer.store.ids import Ids, Scores, are_in
 from indexer.store.manifest import Manifest
 from indexer.store.opening import (
-    IndexPlace,
     Reader,
     is_index,
     on_disk,
@@ -21,7 +21,7 @@ from indexer.store.opening import (
     shown_place,
 )
 from indexer.store.packing import LINE_END, pack_words, unpack_words, word_code
-from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage
+from indexer.store.records import Alias, Definition, Shard, Similarities, StoredPaper, StoredPassage
 from indexer.store.selection import Selection
 from indexer.store.snapshot import Snapshot
 from indexer.store.writing import Writer
@@ -41,6 +41,7 @@ __all__ = [
     "Reader",
     "Scores",
     "Selection",
+    "Shard",
     "Similarities",
     "Snapshot",
     "Standing",
@@ -53,6 +54,7 @@ __all__ = [
     "open_reader",
     "open_writer",
     "pack_words",
+    "place_of",
     "shown_place",
     "unpack_words",
     "word_code",

@@ -115,3 +115,15 @@ class Structure:
     """Vectors that came after."""
     is_graph: bool = False
     """Whether they are searched along a graph of neighbours, not in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A server that has a part of an index."""
+
+    number: int
+    place: str
+    answers: bool
+    papers: int
+    passages: int
+    """Both are 0 of one that does not answer."""

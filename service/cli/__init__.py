@@ -21,6 +21,7 @@ from service.cli.exporting import tools
 from service.cli.fetching import fetch_command
 from service.cli.indexing import EXIT_FAILED_FILES, index_command
 from service.cli.keeping import eval_command, info, papers, remove
+from service.cli.moving import copy, shards
 from service.cli.serving import mcp, serve
 from service.cli.upkeep import backup, doctor, restore
 
@@ -90,6 +91,8 @@ app.command()(info)
 app.command()(doctor)
 app.command()(backup)
 app.command()(restore)
+app.command()(copy)
+app.command()(shards)
 app.command("eval")(eval_command)
 app.command()(serve)
 app.add_typer(keys.app, name="keys")

@@ -54,8 +54,8 @@ Content = tuple[SearchResult | Text, ...]
 def search_results(reply: Answer | SearchReply, base_url: str) -> Content:
     """A result for each quote of an answer, for each hit of a search.
 
-    Where an answer quotes nothing, its hits. A text says so first, and where the papers but touch on the question, or not
-    all of the index was searched.
+    Where an answer quotes nothing, its hits. A text says so first, and where the papers but touch on the question, or
+    not all of the index was searched.
     """
     missing = (Text(not_all(reply)),) if reply.missing_shards else ()
     if isinstance(reply, SearchReply):

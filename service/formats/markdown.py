@@ -55,8 +55,8 @@ def _missing(reply: Answer | SearchReply) -> list[str]:
 
 
 def not_all(reply: Answer | SearchReply) -> str:
-    """That servers are missing from a reply, and which; empty where none are."""
-    return f"Not all of the index: {one_line(partly(reply.missing_shards))}." if reply.missing_shards else ""
+    """That servers are missing from a reply, and which."""
+    return f"Not all of the index: {one_line(partly(reply.missing_shards))}."
 
 
 def quotation(citation: Citation) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +18,12 @@ from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedSnapshot
 from indexer.store.postgres.snapshot import ShardSnapshot, read_collection
 from indexer.store.postings import Collection
-from indexer.store.snapshot import Snapshot
+from indexer.store.records import Shard
 
 _THREADS = 32
 """That ask servers, of all searches together."""
+_PATIENCE_S = 20
+"""A server that takes longer to answer a search is as good as gone."""
 _RETRY_S = 2
 """A server that did not answer is not asked again for so long."""
 _AGREEING_TRIES, _AGREEING_PAUSE_S = 50, 0.02
@@ -66,7 +68,7 @@ class _Shard:
             else:
                 return session
         try:
-            session = connect(self.url)
+            session = connect(self.url, patience_s=_PATIENCE_S)
             session.hold_still()
         except IndexUnreachableError:
             self.down_until = time.monotonic() + _RETRY_S
@@ -122,19 +124,15 @@ class PostgresReader:
     def __init__(self, url: str) -> None:
         """Open the index that the URL's server has, or whose first one it is. Raises the IndexStateError that fits."""
         self.place = url
-        first = _Shard(0, url)
-        session = first.lend()
-        try:
-            others = shards_of(session)
-        finally:
-            first.take_back(session)
-        self._shards = [first, *(_Shard(number, each) for number, each in others)]
-        self._threads = ThreadPoolExecutor(_THREADS, "shards") if others else None
+        self._shards = {0: _Shard(0, url)}
+        self._seen: Commit | None = None
+        """The first server's commit when it was asked which others there are."""
+        self._threads = ThreadPoolExecutor(_THREADS, "shards")
         with self.snapshot():
             pass  # a damaged or foreign index is found now, not at the first question
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[ShardedSnapshot]:
         """The newest committed generation, held still until the block ends.
 
         Servers that do not answer are left out, and named in its `missing`. Raises IndexUnreachableError where none
@@ -149,37 +147,64 @@ class PostgresReader:
             for each in opened:
                 each.close()
 
+    def shards(self) -> tuple[Shard, ...]:
+        """The servers, and what each has."""
+        opened, _ = self._open()
+        try:
+            counts = {each.shard.number: each.snapshot.counts() for each in opened}
+        finally:
+            for each in opened:
+                each.close()
+        return tuple(
+            Shard(number, shown(shard.url), number in counts, own.get("papers", 0), own.get("passages", 0))
+            for number, shard in sorted(self._shards.items())
+            for own in (counts.get(number, {}),)
+        )
+
     def _open(self) -> tuple[list[_Open], list[str]]:
         """The servers that answer, all at one commit; and the places of the others."""
         for n_tries in range(1, _AGREEING_TRIES + 1):
-            found = self._fan(_opened, self._shards)
+            shards = list(self._shards.values())
+            found = self._fan(_opened, shards)
             opened = [each for each in found if isinstance(each, _Open)]
             errors = [each for each in found if isinstance(each, IndexStateError)]
             serious = [each for each in errors if not isinstance(each, IndexUnreachableError)]
-            if opened and not serious and (n_tries == _AGREEING_TRIES or len({each.commit for each in opened}) == 1):
+            is_whole = not self._has_grown(opened) and len({each.commit for each in opened}) == 1
+            if opened and not serious and (is_whole or n_tries == _AGREEING_TRIES):
                 break
             for each in opened:
                 each.close()
             if serious or not opened:
                 raise (serious or errors)[0]
-            time.sleep(_AGREEING_PAUSE_S)
+            if n_tries > 1:
+                time.sleep(_AGREEING_PAUSE_S)
         if n_tries == _AGREEING_TRIES:
             _log.warning(
                 "the servers of %s are not at one commit: the next `loccit index` puts that right", shown(self.place)
             )
-        missing = [shown(shard.url) for shard, each in zip(self._shards, found, strict=True) if each not in opened]
+        missing = [shown(shard.url) for shard, each in zip(shards, found, strict=True) if each not in opened]
         return opened, missing
 
+    def _has_grown(self, opened: Sequence[_Open]) -> bool:
+        """Whether other servers share the index since it was last looked at: they are asked from now on."""
+        first = next((each for each in opened if each.shard.number == 0), None)
+        if first is None or first.commit == self._seen:
+            return False
+        before, others = len(self._shards), shards_of(first.session)
+        self._shards |= {number: _Shard(number, url) for number, url in others if number not in self._shards}
+        self._seen = first.commit
+        return len(self._shards) > before
+
     def _fan(self, function: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
-        if self._threads is None:
-            return [function(each) for each in things]
-        return list(self._threads.map(function, things))
+        given = list(things)
+        if len(given) == 1:
+            return [function(given[0])]
+        return list(self._threads.map(function, given))
 
     def close(self) -> None:
         """Close every idle session."""
-        if self._threads is not None:
-            self._threads.shutdown()
-        for shard in self._shards:
+        self._threads.shutdown()
+        for shard in self._shards.values():
             while shard.idle:
                 shard.idle.pop().close()
 

@@ -91,12 +91,12 @@ def _tables(dim: int) -> str:
     return made
 
 
-def connect(url: str, **settings: str) -> Session:
+def connect(url: str, *, patience_s: float | None = None, **settings: str) -> Session:
     """A session with a server that has an index, or a part of one.
 
     Raises IndexMissingError, IndexMismatchError, IndexUnreachableError.
     """
-    session = Session(url, **settings)
+    session = Session(url, patience_s=patience_s, **settings)
     try:
         version = version_of(session)
         if version is None:
@@ -195,6 +195,11 @@ def others(session: Session, name: str) -> list[str]:
     """Schemas of indexes other than that one: of rebuilds that did not end, or of what was there before one."""
     rows = session.execute("SELECT nspname FROM pg_namespace WHERE nspname <> ? ORDER BY nspname", (name,))
     return [row[0] for row in rows if _NUMBERED.fullmatch(row[0])]
+
+
+def add_shard(session: Session, number: int, url: str) -> None:
+    """Note on the first server that another one shares the index, once the session's transaction is committed."""
+    session.execute(f"INSERT INTO {HOME}.shards VALUES (?, ?)", (number, url))
 
 
 def shards_of(session: Session) -> list[tuple[int, str]]:

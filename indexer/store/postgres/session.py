@@ -28,7 +28,7 @@ from indexer.store.sql import Row
 try:
     import psycopg
     from psycopg import errors
-    from psycopg.abc import Buffer
+    from psycopg.abc import RV, Buffer, PQGen
     from psycopg.adapt import Dumper, Loader
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
     from psycopg.pq import Format, TransactionStatus
@@ -46,17 +46,33 @@ _DEFAULTS = {
     "tcp_user_timeout": "5000",
 }
 """Of a connection whose URL says nothing else: that a machine is gone is noticed within five seconds."""
+_CHECK_S = 0.1
+"""Between two looks for Ctrl-C while a server is waited for."""
+
+
+class _Patient(psycopg.Connection[Row]):
+    """A connection that waits for its server's answer so long, and no longer."""
+
+    patience_s: float | None = None
+    """For ever where it is None."""
+
+    def wait(self, gen: PQGen[RV], interval: float = _CHECK_S, timeout: float | None = None) -> RV:
+        return super().wait(gen, interval, self.patience_s if timeout is None else timeout)
 
 
 class Session:
-    """A connection to one server. Statements stand on their own unless `begin` was called."""
+    """A connection to one server. Statements stand on their own unless a transaction was begun."""
 
-    def __init__(self, url: str, **settings: str) -> None:
-        """Connect. `settings` are libpq's, and go before the URL's. Raises IndexUnreachableError, UsageError."""
+    def __init__(self, url: str, *, patience_s: float | None = None, **settings: str) -> None:
+        """Connect. A statement that takes longer than `patience_s` seconds fails as if the server were gone.
+
+        `settings` are libpq's, and go before the URL's. Raises IndexUnreachableError, UsageError.
+        """
         self.place = shown(url)
         with self._complaints_named():
             conninfo = make_conninfo(url, **{**_DEFAULTS, **_said(url), **settings})
-            self._connection = psycopg.connect(conninfo, autocommit=True)
+            self._connection = _Patient.connect(conninfo, autocommit=True)
+        self._connection.patience_s = patience_s
         self._connection.adapters.register_dumper(str, _BinaryTextDumper)
         self._connection.adapters.register_dumper(str, _TextDumper)
         self._connection.adapters.register_loader("text", _TextLoader)
@@ -136,6 +152,9 @@ class Session:
         """Turn what PostgreSQL says into the index's own errors, naming the server."""
         try:
             yield
+        except errors._WaitTimeout as error:
+            self.close()
+            raise IndexUnreachableError(f"{self.place} did not answer in time; check that it is up") from error
         except psycopg.Error as error:
             said = f"{self.place}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
             for kinds, made, step in _MEANINGS:
@@ -178,6 +197,11 @@ def shown(url: str) -> str:
     hosts, ports = said.get("host", "").split(","), said.get("port", "").split(",")
     places = (f"{host}:{port}" if port else host for host, port in zip_longest(hosts, ports, fillvalue=ports[-1]))
     return f"postgresql://{','.join(places)}/{said.get('dbname', '')}"
+
+
+def says_password(url: str) -> bool:
+    """Whether a password stands in the URL."""
+    return bool(_said(url).get("password"))
 
 
 def _said(url: str) -> dict[str, str]:

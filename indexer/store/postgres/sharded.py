@@ -90,7 +90,14 @@ class ShardedSnapshot(Snapshot):
 
     def nearest(self, vector: Vectors, n: int, selected: Ids | None) -> Ids:
         """The `n` passages whose vectors are nearest to this one, best first."""
-        found = self._among(selected, lambda shard, own: shard.nearest_scored(vector, n, own))
+        return self._nearest(vector, n, selected, exactly=False)
+
+    def exactly_nearest(self, vector: Vectors, n: int) -> Ids:
+        """The same of all passages, every vector compared: to measure by, it takes long."""
+        return self._nearest(vector, n, None, exactly=True)
+
+    def _nearest(self, vector: Vectors, n: int, selected: Ids | None, *, exactly: bool) -> Ids:
+        found = self._among(selected, lambda shard, own: shard.nearest_scored(vector, n, own, exactly=exactly))
         ids = np.concatenate([self._global(number, own) for number, (own, _) in found.items()])
         scores = np.concatenate([own for _, own in found.values()])
         return np.asarray(ids[np.lexsort((ids, -scores))[:n]])

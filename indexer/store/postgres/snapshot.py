@@ -67,12 +67,14 @@ class ShardSnapshot(Snapshot):
         """The `n` passages whose vectors are nearest to this one, best first."""
         return self.nearest_scored(vector, n, selected)[0]
 
-    def nearest_scored(self, vector: Vectors, n: int, selected: Ids | None) -> tuple[Ids, Scores]:
-        """The same, with their cosines."""
+    def nearest_scored(
+        self, vector: Vectors, n: int, selected: Ids | None, *, exactly: bool = False
+    ) -> tuple[Ids, Scores]:
+        """The same, with their cosines; `exactly`, without the graph."""
         asked = Vector(vector.astype("<f4").tobytes())
         where = "" if selected is None else "WHERE id = ANY(?)"
         only: list[Any] = [] if selected is None else [selected]
-        if not self._n_in_graph or (selected is not None and len(selected) <= EXACT_ROWS):
+        if exactly or not self._n_in_graph or (selected is not None and len(selected) <= EXACT_ROWS):
             found = f"SELECT id, vector FROM vectors {where}"
         else:
             n_candidates = min(max(_CANDIDATES * n, _MIN_CANDIDATES), _MAX_CANDIDATES)

@@ -12,22 +12,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
 
 import numpy as np
 
-from indexer.errors import IndexBusyError, IndexUnreachableError
+from indexer.errors import IndexBusyError, IndexUnreachableError, UsageError
 from indexer.store import postings
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.manifest import Commit, Manifest, read_meta
 from indexer.store.postgres import schema
 from indexer.store.postgres.loading import Types, load, types_of
-from indexer.store.postgres.session import Session, shown
+from indexer.store.postgres.session import Session, says_password, shown
 from indexer.store.postgres.sharded import ShardedFiles, ShardedSnapshot
 from indexer.store.postgres.snapshot import EXACT_ROWS, ShardSnapshot, read_collection
 from indexer.store.postings import Collection, PassageTerms
-from indexer.store.rows import PaperRows
+from indexer.store.rows import PaperRows, stored_rows
 from indexer.store.snapshot import Snapshot
 from indexer.store.sql import value
 from indexer.store.writing import Writer
@@ -37,6 +38,8 @@ _LOCK = 0x4C4F4343
 FAILOVER_S = 60
 """A server that is lost is waited for so long: until its standby has taken over, or it is up again."""
 _PAUSE_S = 0.3
+_MOVED_AT_ONCE = 20
+"""Papers that are moved from server to server in one commit."""
 
 _log = logging.getLogger(__name__)
 
@@ -252,6 +255,66 @@ class PostgresWriter(Writer):
         finally:
             self._let_go()
 
+    def add_shard(self, url: str) -> int:
+        """Have another server share the index: new papers come to it from now on. Its number.
+
+        Raises UsageError for one that has an index already, IndexUnreachableError, IndexNotWritableError.
+        """
+        if says_password(url):
+            raise UsageError(
+                "the URL would be kept in the index's first database, where others may read it: leave the password out "
+                "of it, and have it in the file that PGPASSFILE names, or in ~/.pgpass"
+            )
+        number = max(link.number for link in self._links) + 1
+        self.commit()
+        session = Session(url, target_session_attrs="read-write")
+        try:
+            schema.migrate(session)
+            if schema.present(session)[0]:
+                raise UsageError(f"{session.place} has an index already: name a database that has none")
+            session.run("BEGIN")
+            schema.make(session, self._name, self.manifest, self._commit)
+            schema.show(session, self._name)
+            session.run("COMMIT")
+        finally:
+            session.close()
+        link = _Link(self, number, url)
+        link.reach()
+        schema.enter(link.session, self._name)
+        self._links.append(link)
+        first = self._links[0]
+        self._change(lambda: schema.add_shard(first.session, number, url))
+        self.commit()
+        return number
+
+    def rebalance(self, heard: Callable[[int, int], None] = lambda done, n: None) -> int:
+        """Move the papers that stand on another server than new ones of their ids would. How many these were.
+
+        Readers see each of them all the while. `heard` is told how many are moved, and of how many.
+        """
+        astray = [
+            (link, paper_id)
+            for link in self._links
+            for (paper_id,) in link.execute("SELECT paper_id FROM papers ORDER BY paper_id").fetchall()
+            if self._heaviest(paper_id) is not link
+        ]
+        for n, (link, paper_id) in enumerate(astray, start=1):
+            self._change(partial(self._move, link, paper_id))
+            if n % _MOVED_AT_ONCE == 0 or n == len(astray):
+                self.checkpoint()
+                heard(n, len(astray))
+        return len(astray)
+
+    def _move(self, link: _Link, paper_id: str) -> None:
+        key = value(link, "SELECT id FROM papers WHERE paper_id = ?", (paper_id,))
+        rows, records = stored_rows(link, key), Files(link).of(paper_id)
+        home = self._heaviest(paper_id)
+        link.take_out(paper_id)
+        home.load([rows])
+        for record in records:
+            Files(link).forget(record.origin)
+            Files(home).put(record)
+
     def persisting(self, read: Callable[[], T]) -> T:
         """What it reads; once more where a server is lost meanwhile, unless that is a part of a change."""
         try:
@@ -385,6 +448,9 @@ class PostgresWriter(Writer):
         for link in self._links:
             if link.execute(known, (paper_id, paper_id)).fetchone():
                 return link
+        return self._heaviest(paper_id)
+
+    def _heaviest(self, paper_id: str) -> _Link:
         return max(self._links, key=lambda link: _weight(link.number, paper_id))
 
     def _make_graph(self, link: _Link) -> None:

@@ -1,0 +1,69 @@
+"""Commands for an index that outgrows its place: into another one, and over several servers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from indexer.errors import UsageError
+from service import terminal
+from service.cli.opening import settings_of
+from service.cli.options import Index, Json, utf8
+
+_PLACE = "A folder, or postgresql://USER@HOST:PORT/DATABASE."
+
+
+def copy(
+    source: Annotated[str, typer.Argument(metavar="SRC", parser=utf8, help=_PLACE)],
+    target: Annotated[str, typer.Argument(metavar="DST", parser=utf8, help="The same, without other papers in it.")],
+    as_json: Json = False,
+) -> None:
+    """Copy an index to another place or engine, and check that it arrived: counts, every row, 100 searches.
+
+    Broken off, the same command goes on with the rest.
+    """
+    from indexer.store import place_of
+    from indexer.upkeep import copy as copied
+
+    with terminal.counting("copying") as heard:
+        made = copied(place_of(source), place_of(target), heard)
+    if as_json:
+        terminal.put_json(made)
+    else:
+        typer.echo(
+            f"copied {made.n_papers:,} papers, {made.n_passages:,} passages to {terminal.clean(made.target)}, "
+            f"{made.n_new:,} papers new there; every row is the same. {made.n_searches} searches: the same scores for "
+            f"words, {made.overlap:.1%} of the 10 nearest vectors"
+        )
+
+
+def shards(
+    index: Index = None,
+    add: Annotated[
+        str, typer.Option("--add", metavar="URL", parser=utf8, help="Have this empty database share the index.")
+    ] = "",
+    rebalance: Annotated[
+        bool, typer.Option("--rebalance", help="Move papers to the servers where new ones of their ids would stand.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the servers that share an index on PostgreSQL, and spread it over more. Searches go on meanwhile."""
+    settings = settings_of(index=index)
+    from indexer.upkeep import add_shard, shards_of
+    from indexer.upkeep import rebalance as spread
+
+    if not isinstance(settings.index, str):
+        raise UsageError(f"{settings.index} is a folder: `loccit copy` brings it to a server, which others may join")
+    if add:
+        add_shard(settings.index, add)
+    if rebalance:
+        with terminal.counting("moving") as heard:
+            spread(settings.index, heard)
+    found = shards_of(settings.index)
+    if as_json:
+        terminal.put_json(found)
+        return
+    for each in found.shards:
+        what = f"{each.papers:,} papers, {each.passages:,} passages" if each.answers else "does not answer"
+        typer.echo(f"{each.number:3}  {terminal.clean(each.place)}  {what}")
