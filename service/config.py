@@ -27,7 +27,7 @@ from pydantic_settings import (
 from indexer.config import DEFAULT_MODEL, BuildConfig
 from indexer.errors import ConfigError, UsageError
 from indexer.fetch.places import EUROPEPMC_URL, PMC_URL, TOMESPHERE_URL
-from indexer.places import IndexPlace, has_password, place_of
+from indexer.places import IndexPlace, place_of
 from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
 LogFormat = Literal["text", "json"]
@@ -215,15 +215,9 @@ def version() -> str:
 
 def _place(given: IndexPlace, flags: dict[str, object]) -> IndexPlace:
     try:
-        place = place_of(given)
+        return place_of(given)
     except UsageError as error:
         raise ConfigError(f"{_origin('index', flags)}: {error}") from error
-    if "index" in flags and isinstance(place, str) and has_password(place):
-        raise ConfigError(
-            "--index holds a password, which shows in the list of processes: set LOCCIT_INDEX instead, or leave the "
-            "password to ~/.pgpass or PGPASSWORD"
-        )
-    return place
 
 
 def _check_llm(settings: Settings, flags: dict[str, object]) -> None:

@@ -22,7 +22,7 @@ def doctor(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look the index over: its files or servers, its papers, its model. Exit code 1 where it does not answer rightly."""
+    """Look the index over: its files or servers, its papers' files, its model. Exit code 1 where it is not sound."""
     settings = settings_of(index=index)
     from indexer.upkeep import Diagnosis, Mended, examine, mend
 
