@@ -23,7 +23,7 @@ from indexer.errors import IndexDamagedError, IndexMismatchError
 from indexer.sources import Changes, find_sources, only_of
 from indexer.store import IndexWriter, Manifest, is_index
 
-__all__ = ["BuildReport", "Failure", "Progress", "Silence", "Version", "build"]
+__all__ = ["BuildReport", "Failure", "Progress", "Silence", "Version", "Workshop", "build"]
 
 
 def build(
