@@ -147,7 +147,7 @@ class SlowEmbedder(WordEmbedder):
     def encode(
         self, passages: Sequence[PassageText], on_progress: Callable[[int], None] = lambda n: None
     ) -> list[PassageVectors]:
-        time.sleep(0.05 * len(passages))
+        time.sleep(0.01 * len(passages))
         return super().encode(passages, on_progress)
 
 

@@ -6,7 +6,9 @@ The cluster is a real one, of three nodes on this machine: a head without a CPU,
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +33,7 @@ from indexer.build.spread import Cluster, joined
 from indexer.build.workshop import Bench, Job, Parts, Sheet, open_sheet, take_apart
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder, PassageText
-from indexer.errors import ClusterError, ConfigError, SourceError
+from indexer.errors import ClusterError, ConfigError
 from indexer.papers import Paper
 from indexer.store import FileRecord, IndexReader, IndexWriter
 from tests.corpus import PAPERS
@@ -40,9 +42,20 @@ from tests.fakes import SlowEmbedder, WordEmbedder, other_weights
 CONFIG = BuildConfig(model="words", max_wordpieces=32, merge_below=8)
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+_QUICK = {"RAY_health_check_period_ms": "500", "RAY_health_check_timeout_ms": "2000"}
+"""A node that is lost is missed after three seconds, not fifteen."""
 
 
-def write_papers(folder: Path, n: int = 12) -> Path:
+def sentences(seed: int, n: int) -> str:
+    """So many sentences, of words that no other seed gives."""
+
+    def word(number: int) -> str:
+        return "".join(chr(ord("a") + int(digit)) for digit in f"{seed:03}{number:04}".replace("-", "9"))
+
+    return " ".join(f"We {' '.join(word(10 * k + i) for i in range(8))} here." for k in range(n))
+
+
+def write_papers(folder: Path, n: int = 9) -> Path:
     """Papers with and without ids, two of one name, two files of one paper, and two files that are none."""
     (folder / "sub").mkdir(parents=True)
     for name, text in PAPERS.items():
@@ -50,8 +63,7 @@ def write_papers(folder: Path, n: int = 12) -> Path:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     for number in range(n):
-        words = " ".join(f"Word{number}x{k} stands in sentence {k} of it. Another follows{k}." for k in range(20))
-        text = f"# Paper {number}\n\n## Methods\n\n{words}\n\n## Results\n\n{words.replace('Word', 'Fact')}\n"
+        text = f"# Paper {number}\n\n## Methods\n\n{sentences(number, 30)}\n\n## Results\n\n{sentences(-number, 30)}\n"
         (folder / ("sub/twin.md" if number == 1 else "twin.md" if number == 0 else f"p{number}.md")).write_text(text)
     shutil.copy(folder / "p2.md", folder / "sub" / "copy of p2.md")
     (folder / "a-bad.md").write_bytes(b"# Caf\xe9\n")
@@ -59,14 +71,30 @@ def write_papers(folder: Path, n: int = 12) -> Path:
     return folder
 
 
-@pytest.fixture
-def papers(tmp_path: Path) -> Path:
-    return write_papers(tmp_path / "papers")
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only."""
+    return write_papers(tmp_path_factory.mktemp("ray") / "papers")
 
 
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexer.build.embed, "_BATCH_WORDPIECES", 1500)
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexer.build.embed, "_BATCH_WORDPIECES", 1500)
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    index: Path
+    report: BuildReport
+
+
+@pytest.fixture(scope="module")
+def alone(papers: Path, small_batches: None) -> Alone:
+    """What is made of the papers without a cluster. Read only."""
+    index = papers.with_name("alone")
+    return Alone(index, build([papers], index, WordEmbedder(), CONFIG))
 
 
 def contents(index: Path) -> tuple[list[object], dict[tuple[str, str], np.ndarray]]:
@@ -140,8 +168,8 @@ class Threaded:
         return take_apart(paper, self.bench.config, self.bench.embedder)
 
 
-def test_work_begun_ahead_makes_the_same_index(papers: Path, tmp_path: Path) -> None:
-    embedder = WordEmbedder()
+def test_work_begun_ahead_makes_the_same_index(tmp_path: Path) -> None:
+    embedder, papers = WordEmbedder(), write_papers(tmp_path / "papers")
     alone = build([papers], tmp_path / "alone", embedder, CONFIG)
     with ThreadPoolExecutor(4) as pool:
         threads = Threads(Bench(CONFIG, embedder), pool)
@@ -154,7 +182,7 @@ def test_work_begun_ahead_makes_the_same_index(papers: Path, tmp_path: Path) -> 
         # What is as the index knows it is not worked on; what changed is, and what was not to be read is tried again.
         threads.begun.clear()
         changed = papers / "p5.md"
-        changed.write_text(changed.read_text().replace("Word5x3", "Word5x300"))
+        changed.write_text(changed.read_text().replace("We aafaada ", "We changed "))
         again = build([papers], tmp_path / "ahead", embedder, CONFIG, workshop=threads)
         assert threads.begun == ["a-bad.md", "p5.md"]
         assert (again.updated, again.n_embedded) == (["p5"], 1)
@@ -226,23 +254,24 @@ class Nodes:
         self._starts: list[subprocess.Popen[bytes]] = []
         self.address = f"127.0.0.1:{free_port()}"
         port = self.address.rpartition(":")[2]
-        self._wait(self._start("--head", f"--port={port}", "--num-cpus=0", f"--temp-dir={folder}"))
-        self.workers = [self._start(f"--address={self.address}", "--num-cpus=1") for _ in range(2)]
-        for each in self.workers:
-            self._wait(each)
+        self._wait(
+            self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}")
+        )
+        self.workers: list[subprocess.Popen[bytes]] = []
+        for _ in range(2):  # one after the other: at once, they take each other's ports
+            self.workers.append(self._start(f"--address={self.address}", "--num-cpus=1"))
+            self._wait(self.workers[-1])
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
-        command = [BIN / "ray", "start", *arguments, "--object-store-memory=200000000", "--include-dashboard=false"]
-        command += ["--disable-usage-stats", "--include-log-monitor=false"]
-        started = subprocess.Popen(
-            command if "--head" in arguments else [each for each in command if "dashboard" not in str(each)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=(self._folder / "started").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self._folder / "started").open("ab") as log:
+            started = subprocess.Popen(
+                [BIN / "ray", "start", *arguments, "--object-store-memory=200000000", "--include-log-monitor=false"],
+                env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"} | _QUICK,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self._starts.append(started)
         return started
 
@@ -304,14 +333,14 @@ class Halfway:
             self._act()
 
 
-def test_the_index_is_the_one_that_is_made_alone(papers: Path, tmp_path: Path, cluster: Cluster) -> None:
-    alone = build([papers], tmp_path / "alone", WordEmbedder(), CONFIG)
+def test_the_index_is_the_one_that_is_made_alone(papers: Path, tmp_path: Path, cluster: Cluster, alone: Alone) -> None:
     report = run(papers, tmp_path / "spread", cluster)
-    assert report_of(report) == report_of(alone)
+    assert report_of(report) == report_of(alone.report)
     assert len(report.failed) == 2
     assert "byte 0xe9 in line 1" in report.failed[0].reason
-    assert_same(tmp_path / "spread", tmp_path / "alone")
-    assert run(papers, tmp_path / "spread", cluster).n_unchanged == len(alone.added) + len(alone.versions)
+    assert_same(tmp_path / "spread", alone.index)
+    n_papers = len(report.added) + len(report.versions)
+    assert run(papers, tmp_path / "spread", cluster).n_unchanged == n_papers
 
 
 def test_passages_come_back_in_order_and_each_is_sent_once(cluster: Cluster) -> None:
@@ -348,15 +377,15 @@ def test_a_worker_without_the_code_is_told(papers: Path, tmp_path: Path, cluster
 
 
 def test_a_file_that_ends_its_worker_stands_in_the_report(
-    papers: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import ray
 
     monkeypatch.setattr(spread, "_TIMES", 1)
-    for path in papers.rglob("*.md"):
-        if path.name not in ("p3.md", "p4.md"):
-            path.unlink()
+    papers = tmp_path / "papers"
+    papers.mkdir()
     (papers / "p3.md").write_text("# Bad\n\n## Methods\n\nThis is POISON to whoever reads it, and so on.\n")
+    (papers / "p4.md").write_text("# Good\n\n## Methods\n\nThis does well to whoever reads it, and so on.\n")
     slow = SlowEmbedder()
     other = Cluster(ray, "here", spread._Setup(CONFIG, SlowEmbedder, slow.identity, "reference"), slow)
     report = run(papers, tmp_path / "index", other)
@@ -364,29 +393,49 @@ def test_a_file_that_ends_its_worker_stands_in_the_report(
     ((source, reason),) = [(each.source, each.reason) for each in report.failed]
     assert source == "p3.md"
     assert reason.startswith("the file p3.md ended each of 2 processes that were at it (")
+    assert "the Ray cluster: A worker died or was killed while executing a task" in caplog.text
 
 
-def test_ctrl_c_leaves_what_was_committed(papers: Path, tmp_path: Path, cluster: Cluster) -> None:
+@pytest.mark.model
+def test_the_command(papers: Path, tmp_path: Path, nodes: Nodes, embedder: Embedder) -> None:
+    """With the real model, which each worker loads; on stdout stands the report, and nothing else."""
+    alone = build([papers], tmp_path / "alone", embedder, BuildConfig())
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCCIT_")}
+    program = "import sys; from service.cli import main; sys.exit(main())"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "index", papers, "--index", tmp_path / "spread", "--json"],
+        env=environment | {"PYTHONPATH": str(ROOT), "LOCCIT_RAY": nodes.address},
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 1, ran.stderr
+    wanted = alone.generation  # its batches are larger
+    assert json.loads(ran.stdout) | {"seconds": 0.0, "generation": wanted} == json.loads(json.dumps(report_of(alone)))
+    assert re.fullmatch(r"loccit: 2 of \d+ files failed; the others are in the index\n", ran.stderr)
+    assert_same(tmp_path / "spread", tmp_path / "alone")
+
+
+def test_ctrl_c_leaves_what_was_committed(papers: Path, tmp_path: Path, cluster: Cluster, alone: Alone) -> None:
     halfway = Halfway(lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         run(papers, tmp_path / "index", cluster, halfway)
     assert time.monotonic() - halfway.acted_at < 5
     with closing(IndexReader(tmp_path / "index")) as reader, reader.snapshot() as snapshot:
-        n_papers = snapshot.counts()["papers"]
+        assert 0 < snapshot.counts()["papers"] < len(alone.report.added)
     build([papers], tmp_path / "index", WordEmbedder(), CONFIG)
-    alone = build([papers], tmp_path / "alone", WordEmbedder(), CONFIG)
-    assert 0 < n_papers < len(alone.added)
-    assert_same(tmp_path / "index", tmp_path / "alone")
+    assert_same(tmp_path / "index", alone.index)
 
 
-def test_a_node_is_lost_halfway(papers: Path, tmp_path: Path, nodes: Nodes, cluster: Cluster) -> None:
-    alone = build([papers], tmp_path / "alone", WordEmbedder(), CONFIG)
+def test_a_node_is_lost_halfway(papers: Path, tmp_path: Path, nodes: Nodes, cluster: Cluster, alone: Alone) -> None:
+    """Its work is done again elsewhere, and is stored once."""
     halfway = Halfway(lambda: nodes.kill(0))
     report = run(papers, tmp_path / "spread", cluster, halfway)
     assert halfway.acted_at
-    assert report_of(report) == report_of(alone)
-    assert_same(tmp_path / "spread", tmp_path / "alone")
-    assert cluster.n_cpus == 1
+    assert report_of(report) == report_of(alone.report)
+    assert_same(tmp_path / "spread", alone.index)
 
 
 def test_all_nodes_are_lost(

@@ -16,13 +16,14 @@ import platform
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,8 @@ from indexer.errors import ClusterError, ConfigError, ModelError, SourceError
 from indexer.papers import Paper
 from indexer.store import FileRecord
 from indexer.terms import TERMS_VERSION
+
+_log = logging.getLogger(__name__)
 
 Load = Callable[[], Embedder]
 """Loads the model where it is called, on one thread. Must be picklable."""
@@ -102,11 +105,14 @@ def joined(address: str, config: BuildConfig, embedder: Embedder, load: Load) ->
     address; ClusterError where Ray is not installed or no cluster of which this machine is a node is there.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks that nobody waits for any more
     try:
         import ray
+        import ray._private.worker as driver
     except ImportError as error:
         raise ClusterError(f"a cluster needs Ray ({error}): pip install 'loccit[ray]'") from error
     _check(address)
+    driver.print_to_stdstream = _complained
     try:
         ray.init(address=address, namespace="loccit", log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:  # Ray raises many kinds, and no class of its own
@@ -140,6 +146,12 @@ def _check(address: str) -> None:
             f"no Ray cluster answers at {address} ({error}): start its head with `ray start --head --port="
             f"{match[2]}`, or name the address that `ray status` gives"
         ) from error
+
+
+def _complained(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """What the cluster's nodes complain of goes where all that is logged does: Ray would print it among the results."""
+    for each in data["lines"]:
+        _log.warning("the Ray cluster: %s", " ".join(str(each).split()).partition(". ")[0])
 
 
 def _first_line(error: BaseException) -> str:
@@ -209,8 +221,8 @@ class Cluster:
             found = self._ray.get(begun)
         except self._ray.exceptions.RayTaskError as error:
             raise ClusterError(
-                f"a worker of the Ray cluster failed at {what} ({_last_line(error)}): have loccit[ray] {_version('loccit')} "
-                "installed on each node, as it is here"
+                f"a worker of the Ray cluster failed at {what} ({_last_line(error)}): have loccit[ray] "
+                f"{_version('loccit')} installed on each node, as it is here"
             ) from error
         except self._fatal as error:
             raise SourceError(
