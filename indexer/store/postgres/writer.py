@@ -470,8 +470,10 @@ class PostgresWriter(Writer):
             )
 
     def drop_graphs(self) -> None:
-        """Drop the graphs of vectors, before many times as many come: put in one by one, each takes a millisecond. Until
-        `close` makes them anew, searches compare every vector."""
+        """Drop the graphs of vectors, before many times as many come: put in one by one, each takes a millisecond.
+
+        Until `close` makes them anew, searches compare every vector.
+        """
         for link in self._links:
             link.run(f"DROP INDEX IF EXISTS {self._name}.{schema.GRAPH}")
 
