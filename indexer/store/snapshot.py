@@ -193,7 +193,7 @@ class Snapshot(ABC):
             "FROM aliases AS one JOIN aliases AS other ON other.paper = one.paper AND other.thing = one.thing "
             "JOIN papers ON papers.id = one.paper "
             f"WHERE one.name_terms IN ({marks(name_terms)}) AND other.name_terms <> one.name_terms {only} "
-            "ORDER BY papers.paper_id, one.thing, other.number",
+            "ORDER BY papers.paper_id, one.thing, other.number, one.number",
             (*name_terms, *paper_ids),
         )
         return [

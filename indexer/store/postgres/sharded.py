@@ -20,7 +20,7 @@ from indexer.papers import PaperOrder, Reference
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.ids import Ids, Scores
 from indexer.store.manifest import Manifest
-from indexer.store.postgres.snapshot import ShardSnapshot
+from indexer.store.postgres.snapshot import CANDIDATES, ShardSnapshot
 from indexer.store.postings import Statistics
 from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage, Structure
 from indexer.store.rows import PaperRows
@@ -65,7 +65,8 @@ class ShardedSnapshot(Snapshot):
 
     def counts(self) -> dict[str, int]:
         """Numbers of papers, passages and vectors."""
-        return dict(sum(map(Counter, self._each(ShardSnapshot.counts)), Counter[str]()))
+        of_each = self._each(ShardSnapshot.counts)
+        return {name: sum(own[name] for own in of_each) for name in of_each[0]}
 
     @property
     def structure(self) -> Structure:
@@ -97,7 +98,10 @@ class ShardedSnapshot(Snapshot):
         return self._nearest(vector, n, None, exactly=True)
 
     def _nearest(self, vector: Vectors, n: int, selected: Ids | None, *, exactly: bool) -> Ids:
-        found = self._among(selected, lambda shard, own: shard.nearest_scored(vector, n, own, exactly=exactly))
+        n_candidates = -(-CANDIDATES * n // len(self._shards))
+        found = self._among(
+            selected, lambda shard, own: shard.nearest_scored(vector, n, own, n_candidates, exactly=exactly)
+        )
         ids = np.concatenate([self._global(number, own) for number, (own, _) in found.items()])
         scores = np.concatenate([own for _, own in found.values()])
         return np.asarray(ids[np.lexsort((ids, -scores))[:n]])
@@ -169,8 +173,8 @@ class ShardedSnapshot(Snapshot):
     def passages(self, row_ids: Sequence[int]) -> list[StoredPassage]:
         """The passages of these rows, in the order asked for."""
         found = self._split(row_ids, ShardSnapshot.passages)
-        by_row = {n << _SHIFT | each.row_id: each for n, rows in found.items() for each in rows}
-        return [replace(by_row[row_id], row_id=row_id) for row_id in row_ids]
+        by_row = {each.row_id: each for n, rows in found.items() for each in _numbered(n, rows)}
+        return [by_row[row_id] for row_id in row_ids]
 
     def papers_of(self, row_ids: Sequence[int]) -> list[str]:
         """The id of each of these passages' paper."""
@@ -178,15 +182,16 @@ class ShardedSnapshot(Snapshot):
 
     def passage(self, passage_id: str, context: int = 0) -> tuple[list[StoredPassage], int]:
         """A passage with `context` passages of its paper on either side, and its place among them."""
-        return self._first(lambda shard: shard.passage(passage_id, context))
+        number, (around, at) = self._holder(lambda shard: shard.passage(passage_id, context))
+        return _numbered(number, around), at
 
     def passages_of(self, paper_id: str) -> list[StoredPassage]:
         """All passages of a paper in reading order. Raises NotFoundError."""
-        return self._first(lambda shard: shard.passages_of(paper_id))
+        return _numbered(*self._holder(lambda shard: shard.passages_of(paper_id)))
 
     def passages_at(self, paper_id: str, start: int, end: int) -> list[StoredPassage]:
         """The passages of a paper that hold all of that span of its source. Raises NotFoundError."""
-        return self._first(lambda shard: shard.passages_at(paper_id, start, end))
+        return _numbered(*self._holder(lambda shard: shard.passages_at(paper_id, start, end)))
 
     def place(self, order: PaperOrder, paper_id: str) -> Place | None:
         """Where the paper stands in that order; None where there is none."""
@@ -259,6 +264,10 @@ class ShardedSnapshot(Snapshot):
 
     def _first(self, function: Callable[[ShardSnapshot], T]) -> T:
         """What the server says that has what is asked for. Raises NotFoundError where none has."""
+        return self._holder(function)[1]
+
+    def _holder(self, function: Callable[[ShardSnapshot], T]) -> tuple[int, T]:
+        """The same, after that server's number."""
 
         def asked(shard: ShardSnapshot) -> T | NotFoundError:
             try:
@@ -267,9 +276,9 @@ class ShardedSnapshot(Snapshot):
                 return error
 
         found = self._each(asked)
-        for each in found:
+        for number, each in zip(self._shards, found, strict=True):
             if not isinstance(each, NotFoundError):
-                return each
+                return number, each
         errors = [each for each in found if isinstance(each, NotFoundError)]
         # A version is told of by the server that has the paper.
         raise max(errors, key=lambda error: "is a version of" in str(error))
@@ -301,6 +310,11 @@ class ShardedSnapshot(Snapshot):
     @staticmethod
     def _global(number: int, ids: Ids) -> Ids:
         return ids | (number << _SHIFT)
+
+
+def _numbered(number: int, passages: Iterable[StoredPassage]) -> list[StoredPassage]:
+    """A server's passages, with the ids of their rows among all servers'."""
+    return [replace(each, row_id=number << _SHIFT | each.row_id) for each in passages]
 
 
 class ShardedFiles(Files):
