@@ -3,8 +3,9 @@
     python benchmarks/scaleout.py REAL_INDEX QUESTIONS URL [URL...] --sizes 100000,1000000
 
 QUESTIONS is a `questions.jsonl`. The first URL's empty database gets synthetic papers made of the real index's (see
-synthetic.py), the others share them. At each size the writer is closed, which makes the graphs, and a library asks
-every third question, one at a time. Prints a JSON object a size; progress goes to stderr.
+synthetic.py), the others share them; one that has some gets those that lack. At each size the writer is closed, which
+makes the graphs, and a library asks every third question, one at a time. Prints a JSON object a size; progress goes to
+stderr.
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic import Made, make_papers, read_real
+from synthetic import Made, Real, make_papers, read_real
 
 from indexer.abbreviations import find_abbreviations
 from indexer.embedding import load_embedder
-from indexer.store import Manifest
 from indexer.store.postgres.reader import PostgresReader
 from indexer.store.postgres.schema import connect, present
 from indexer.store.postgres.writer import PostgresWriter
@@ -128,15 +128,16 @@ def sizes(urls: Sequence[str], n_passages: int) -> Result:
     return {"total": round(sum(found.values()) / n_passages), **{name: n for name, n in each.items() if n >= 1}}
 
 
-def measure(
-    urls: Sequence[str], manifest: Manifest, papers: Iterator[Made], n_before: int, size: int, asked: list[str]
-) -> Result:
+def measure(urls: Sequence[str], real: Real, size: int, asked: list[str]) -> Result:
     """Grow the index to that size, and ask it."""
-    with PostgresWriter(urls[0], manifest) as writer:
-        if not n_before:
+    with PostgresWriter(urls[0], real.manifest) as writer:
+        there = writer.view().counts()
+        if not there["papers"]:
             for url in urls[1:]:
                 writer.add_shard(url)
-        load_s = load(papers, size - n_before, writer)
+        n_new = size - there["passages"]
+        papers = make_papers(real, max(n_new, 0), number=there["papers"])
+        load_s = load(papers, n_new, writer) if n_new > 0 else 0.0
         began = time.perf_counter()
     close_s = time.perf_counter() - began
     began = time.perf_counter()
@@ -147,7 +148,7 @@ def measure(
         return {
             "passages": size,
             "load_s": round(load_s, 1),
-            "passages_a_second": round((size - n_before) / load_s),
+            "passages_a_second": round(n_new / load_s) if load_s else 0,
             "graph_s": round(close_s, 1),
             "open_and_first_search_s": round(first_s, 2),
             "searches": {name: ask(library, asked, filters) for name, filters in FILTERS.items()},
@@ -171,13 +172,9 @@ def main() -> None:
     asked = [row["question"] for row in rows][::EVERY_QUESTION]
     real = read_real(args.real)
     wanted = sorted(int(size) for size in args.sizes.split(","))
-    papers = iter(make_papers(real, wanted[-1] + 1_000))
-    n_before = 0
     for size in wanted:
-        row = measure(args.urls, real.manifest, papers, n_before, size, asked)
-        sys.stdout.write(json.dumps(row) + "\n")
+        sys.stdout.write(json.dumps(measure(args.urls, real, size, asked)) + "\n")
         sys.stdout.flush()
-        n_before = size
 
 
 if __name__ == "__main__":

@@ -130,9 +130,9 @@ def nearest_others(vectors: Vectors, n: int) -> Rows:
     return np.array([[other for other in near if other != row][:n] for row, near in enumerate(found)])
 
 
-def make_papers(real: Real, size: int, seed: int = SEED) -> Iterator[Made]:
-    """Papers with `size` passages in all; the last may be short."""
-    number = n_made = 0
+def make_papers(real: Real, size: int, seed: int = SEED, number: int = 0) -> Iterator[Made]:
+    """Papers with `size` passages in all, from that number on; the last may be short."""
+    n_made = 0
     while n_made < size:
         made = make_paper(real, number, size - n_made, seed)
         yield made

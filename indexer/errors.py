@@ -17,7 +17,8 @@
         ├── IndexMismatchError    made with another model, schema or configuration
         ├── IndexDamagedError     files are missing, cut short or unreadable
         ├── IndexBusyError        another process is writing            exit 1, HTTP 503
-        └── IndexNotWritableError the folder takes no files             exit 1, HTTP 500
+        ├── IndexNotWritableError the folder takes no files             exit 1, HTTP 500
+        └── IndexUnreachableError a server that holds it does not answer
 
 Every message says what failed, where, and the next step. Each class carries the command line's exit code and the
 service's HTTP status, so that the front ends only look them up.
@@ -25,6 +26,7 @@ service's HTTP status, so that the front ends only look them up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -35,6 +37,13 @@ class LoccitError(Exception):
     http_status: ClassVar[int] = 500
     slug: ClassVar[str] = "error"
     """The last part of the problem type in HTTP replies."""
+    retry_after_s: int | None = None
+    """Seconds to wait before asking again; None where nothing is known to change by itself."""
+
+
+def partly(missing: Sequence[str]) -> str:
+    """What to say of servers that did not answer: a clause."""
+    return f"{', '.join(missing)} did not answer, and the papers there were not looked at"
 
 
 def bug_message(error: Exception) -> str:
@@ -63,6 +72,11 @@ class NotFoundError(LoccitError):
     exit_code = 4
     http_status = 404
     slug = "not-found"
+
+    def __init__(self, message: str, missing: Sequence[str] = ()) -> None:
+        """`missing`: servers that hold a part of the index, and did not answer."""
+        super().__init__(f"{message}; {partly(missing)}" if missing else message)
+        self.missing = tuple(missing)
 
 
 class SourceError(LoccitError):
@@ -115,7 +129,6 @@ class OverloadError(LoccitError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-        """Seconds to wait before asking again."""
 
 
 class RateError(OverloadError):
@@ -170,3 +183,4 @@ class IndexUnreachableError(IndexStateError):
     """A server that holds the index, or a part of it, does not answer."""
 
     slug = "index-unreachable"
+    retry_after_s = 5

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from platformdirs import user_config_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -24,8 +25,9 @@ from pydantic_settings import (
 )
 
 from indexer.config import DEFAULT_MODEL, BuildConfig
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, UsageError
 from indexer.fetch.places import EUROPEPMC_URL, PMC_URL, TOMESPHERE_URL
+from indexer.places import IndexPlace, place_of
 from service.llm import DEFAULT_PROMPT_TOKENS, DEFAULT_TIMEOUT_S
 
 LogFormat = Literal["text", "json"]
@@ -63,8 +65,8 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_ignore_empty=True, toml_file=FILE
     )
 
-    index: Path = Path(".loccit")
-    """The index's folder."""
+    index: IndexPlace = Path(".loccit")
+    """The index's folder, or its database on a PostgreSQL server, by URL."""
     k: int | None = None
     """How many passages to show; None leaves it to the command."""
     model: str = DEFAULT_MODEL
@@ -84,7 +86,8 @@ class Settings(BaseSettings):
     """Where others find the service, `https://papers.example.org/loccit`: what absolute links begin with. Empty for the
     address that it listens on."""
     keys: Path | None = None
-    """The file of API keys; None for one beside the index, `.loccit.keys`."""
+    """The file of API keys; None for one beside the index, `.loccit.keys`, or in the user's configuration folder where
+    the index is on a server."""
     allow_anonymous: bool = False
     """Whether `serve` lets everyone read, also where other machines reach it."""
     rate_per_minute: int | None = Field(None, ge=0, le=1_000_000)
@@ -126,9 +129,20 @@ class Settings(BaseSettings):
 
     @property
     def keys_file(self) -> Path:
-        """Where the API keys are."""
+        """Where the API keys are. The indexes on servers have one file together: a database has no place for it."""
+        if self.keys is not None:
+            return self.keys
+        if isinstance(self.index, str):
+            return user_config_path("loccit") / "keys"
         index = self.index.absolute()
-        return self.keys or index.with_name(f"{index.name}.keys")
+        return index.with_name(f"{index.name}.keys")
+
+    @property
+    def shown_index(self) -> str:
+        """Where the index is, as it may be told."""
+        from indexer.store import shown_place
+
+        return shown_place(self.index)
 
     @property
     def base_url(self) -> str:
@@ -173,6 +187,7 @@ def load_settings(**flags: object) -> Settings:
         raise ConfigError(f"{FILE} is not TOML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} cannot be read: {error}") from error
+    settings = settings.model_copy(update={"index": _place(settings.index, given)})
     _check_llm(settings, given)
     _check_fetch(settings, given)
     _check_access(settings, given)
@@ -196,6 +211,13 @@ def version() -> str:
         return metadata.version("loccit")
     except metadata.PackageNotFoundError:
         return "0+uninstalled"
+
+
+def _place(given: IndexPlace, flags: dict[str, object]) -> IndexPlace:
+    try:
+        return place_of(given)
+    except UsageError as error:
+        raise ConfigError(f"{_origin('index', flags)}: {error}") from error
 
 
 def _check_llm(settings: Settings, flags: dict[str, object]) -> None:

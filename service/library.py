@@ -6,15 +6,24 @@ What only some calls need is imported there: a first answer does not wait for it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from indexer.embedding import Embedder, load_embedder, mean_vector
-from indexer.errors import IndexMismatchError, IndexMissingError, ModelError, NotFoundError, UsageError
+from indexer.errors import (
+    IndexMismatchError,
+    IndexMissingError,
+    IndexUnreachableError,
+    ModelError,
+    NotFoundError,
+    UsageError,
+    partly,
+)
 from indexer.papers import PaperOrder, Reference
+from indexer.places import place_of, without_password
 from indexer.store import (
     FileRecord,
     IndexPlace,
@@ -107,15 +116,21 @@ class Library:
         """Open the index at `place`. The model is loaded at the first question, the cross-encoder `rerank` now.
 
         `llm` writes answers, from passages of `prompt_tokens` cl100k_base tokens at the most; the library closes it.
-        Raises IndexStateError, and ModelError for that cross-encoder.
+        Raises IndexStateError, UsageError for a URL that names none, and ModelError for that cross-encoder.
         """
-        reader = open_reader(place)
+        reader = open_reader(place_of(place))
         try:
             reranker = load_reranker(rerank, threads=1) if rerank else None
         except ModelError:
             reader.close()
             raise
         return cls(reader, load or (lambda name: load_embedder(name, threads=1)), reranker, llm, prompt_tokens)
+
+    @property
+    def place(self) -> str:
+        """Where the index is, for opening it again: without a password, which whoever opens it has otherwise."""
+        place = self._reader.place
+        return without_password(place) if isinstance(place, str) else str(place)
 
     @property
     def model(self) -> str:
@@ -129,17 +144,17 @@ class Library:
 
     def warm(self) -> None:
         """Load the model now. Raises ModelError, IndexMismatchError."""
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             self._model(snapshot)
 
-    def probe(self) -> None:
-        """Do once what every search does. Raises what a search would raise."""
-        self.search(_PROBE, ranking=_PROBE_RANKING)
+    def probe(self) -> tuple[str, ...]:
+        """Do once what every search does. The servers that did not answer. Raises what a search would raise."""
+        return self.search(_PROBE, ranking=_PROBE_RANKING).missing_shards
 
     def vital_signs(self) -> VitalSigns:
         """What the index has now, in a few milliseconds whatever its size. Raises IndexStateError."""
-        n_bytes, written_at = on_disk(self._reader.place)
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
+            n_bytes, written_at = self._on_disk(snapshot.missing)
             return VitalSigns(
                 generation=snapshot.generation,
                 n_papers=snapshot.n_papers(),
@@ -148,12 +163,20 @@ class Library:
                 n_bytes=n_bytes,
                 written_at=written_at,
                 is_model_loaded=self._embedder is not None,
+                missing_shards=snapshot.missing,
             )
+
+    def _on_disk(self, missing: Sequence[str]) -> tuple[int, float] | tuple[None, None]:
+        """What `on_disk` says; nothing while a server is away, for which it would wait."""
+        with suppress(IndexUnreachableError):
+            if not missing:
+                return on_disk(self._reader.place)
+        return None, None
 
     def search(self, query: Query, *, ranking: Ranking = _DEFAULT_RANKING) -> SearchReply:
         """The passages that fit the query best. Raises UsageError, NotFoundError, IndexStateError, ModelError."""
         began = time.perf_counter()
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             embedder = self._model(snapshot)
             reranker = self.reranker if ranking.rerank else ""
             offset = query.offset(snapshot.generation, reranker)
@@ -174,6 +197,7 @@ class Library:
                 expansions=question.expansions,
                 hits=hits,
                 next_cursor=query.next_cursor(end, snapshot.generation, reranker) if more else None,
+                missing_shards=snapshot.missing,
             )
 
     def ask(
@@ -229,7 +253,7 @@ class Library:
         """The answer in the papers' own sentences, and the passages that a model may write another one from."""
         began = time.perf_counter()
         query = Query(question, k, filters or Filters())
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             embedder = self._model(snapshot)
             asked = _read(snapshot, query, _DEFAULT_RANKING)
             ranked = self._rank(snapshot, embedder, query, asked, max(k + 1, N_RANKED), _DEFAULT_RANKING)
@@ -260,6 +284,7 @@ class Library:
                     generation=snapshot.generation,
                     took_ms=_ms_since(began),
                     next_cursor=query.next_cursor(k, snapshot.generation, self.reranker) if len(ranked) > k else None,
+                    missing_shards=snapshot.missing,
                 )
                 return answer, _cited_passages(snapshot, found) if self._llm is not None else []
 
@@ -272,14 +297,14 @@ class Library:
 
         if not cited:
             raise UsageError("there is no citation to verify")
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             sources: Sources = {}
             claims = [
                 Claim(each.exact, each) if isinstance(each, Citation) else Claim(each.text, each.citation)
                 for each in cited
             ]
             verdicts = tuple(verdict(snapshot, claim, sources) for claim in claims)
-        return VerifyReply(worst(verdicts), verdicts)
+            return VerifyReply(worst(verdicts), verdicts, snapshot.missing)
 
     def passage(
         self, passage_id: str, *, context: int = 0, before: int | None = None, after: int | None = None
@@ -292,7 +317,7 @@ class Library:
             if asked is not None and not 0 <= asked <= MAX_CONTEXT:
                 raise UsageError(f"{name} is {asked}: ask for 0 to {MAX_CONTEXT} passages on either side")
         before, after = context if before is None else before, context if after is None else after
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             around, at = snapshot.passage(id_of(passage_id), max(before, after))
             first = max(at - before, 0)
             views = [_view(snapshot, stored) for stored in around[first : at + after + 1]]
@@ -302,17 +327,17 @@ class Library:
         """Papers in that order, after the one named by `cursor`. Raises UsageError."""
         if not 1 <= limit <= MAX_K:
             raise UsageError(f"limit is {limit}: ask for 1 to {MAX_K} papers")
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             rows = snapshot.papers(sort, after=cursor, limit=limit + 1)
             page = tuple(_summary(snapshot, row) for row in rows[:limit])
             more = page[-1].paper_id if len(rows) > limit else None
             failed = tuple(FailedSource(each.source, each.reason) for each in snapshot.failures())
-            return PaperList(page, snapshot.n_papers(), more, failed)
+            return PaperList(page, snapshot.n_papers(), more, failed, snapshot.missing)
 
     def paper(self, paper_id: str) -> PaperReply:
         """One paper's record and outline. Raises NotFoundError."""
         paper_id = id_of(paper_id)
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             row = snapshot.paper(paper_id)
             return PaperReply(
                 paper=_summary(snapshot, row),
@@ -324,7 +349,7 @@ class Library:
     def text(self, paper_id: str) -> PaperText:
         """A paper to be read from its first passage to its last. Raises NotFoundError."""
         paper_id = id_of(paper_id)
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             sections = _sections(snapshot, paper_id)
             return PaperText(
                 paper=_summary(snapshot, snapshot.paper(paper_id)),
@@ -337,14 +362,14 @@ class Library:
         """The text that the paper's offsets count in. Raises NotFoundError; SourceError where its file has changed."""
         from service.verify.sources import source_text
 
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             row = snapshot.paper(id_of(paper_id))
             return SourceText(row.paper_id, row.source, row.sha256, row.format, source_text(snapshot, row))
 
     def cite(self, paper_id: str, start: int, end: int) -> Citation:
         """The citation of `source[start:end]`, as it was indexed: of a passage, or of a part. Raises NotFoundError."""
         paper_id = id_of(paper_id)
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             for stored in snapshot.passages_at(paper_id, start, end) if 0 <= start < end < 1 << 63 else ():
                 if any(each.start < end and each.end > start for each in stored.passage.sentences):
                     return cite_within(stored, _references(snapshot, stored), start, end)
@@ -358,13 +383,13 @@ class Library:
         With `passage_id`, as that passage cites them. Raises NotFoundError.
         """
         paper_id, passage_id = id_of(paper_id), id_of(passage_id)
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             entries = snapshot.references(snapshot.paper(paper_id).paper_id)
             passages = snapshot.passage(passage_id)[0] if passage_id else snapshot.passages_of(paper_id)
             if passages and passages[0].paper.paper_id != paper_id:
                 raise NotFoundError(f"{passage_id} is a passage of another paper than {paper_id}: name that one")
-            cited = (each for stored in passages for each in cite(stored, entries).references)
-            return ReferencesReply(paper_id, marker, resolve(marker, cited, tuple(entries.values())))
+        cited = (each for stored in passages for each in cite(stored, entries).references)
+        return ReferencesReply(paper_id, marker, resolve(marker, cited, tuple(entries.values())))
 
     def remove(self, paper_ids: Sequence[str]) -> Removal:
         """Take papers out of the index, all of them or none. Raises NotFoundError, IndexBusyError.
@@ -377,7 +402,7 @@ class Library:
 
     def info(self) -> Info:
         """What the index is and holds."""
-        with self._reader.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             counts, manifest = snapshot.counts(), snapshot.manifest
             return Info(
                 folder=shown_place(self._reader.place),
@@ -397,6 +422,8 @@ class Library:
                 dense_lists=snapshot.structure.n_lists,
                 dense_lists_searched=snapshot.structure.n_probed,
                 dense_recall=snapshot.structure.recall,
+                dense_graph=snapshot.structure.is_graph,
+                missing_shards=snapshot.missing,
             )
 
     def close(self) -> None:
@@ -405,9 +432,23 @@ class Library:
         if self._llm is not None:
             self._llm.close()
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[Snapshot]:
+        """The newest generation; where servers are missing from it, what is not found says so."""
+        with self._reader.snapshot() as snapshot:
+            try:
+                yield snapshot
+            except NotFoundError as error:
+                if snapshot.missing:
+                    raise NotFoundError(str(error), snapshot.missing) from error
+                raise
+
     def _model(self, snapshot: Snapshot) -> Embedder:
         """The embedder that the snapshot's vectors were made with."""
-        if not snapshot.n_papers():
+        # Passages are counted already; to count papers may take as long as a search.
+        if not snapshot.n_passages() and not snapshot.n_papers():
+            if snapshot.missing:
+                raise IndexUnreachableError(f"{partly(snapshot.missing)}: check that they are up; there are no others")
             raise IndexMissingError(
                 f"the index in {shown_place(self._reader.place)} holds no papers yet: "
                 "run `loccit index PATH...` to add some"

@@ -54,6 +54,8 @@ class SearchReply:
     hits: tuple[Hit, ...]
     next_cursor: str | None
     """Pass it back with the same query for the hits that follow; None after the last."""
+    missing_shards: tuple[str, ...] = ()
+    """Servers with a part of the index that did not answer: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Answer:
     took_ms: float
     next_cursor: str | None
     """Search for the same question, filters and cursor for the passages after `hits`; None where there are none."""
+    missing_shards: tuple[str, ...] = ()
+    """Servers with a part of the index that did not answer: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ class VerifyReply:
     status: VerdictStatus
     """The worst of the verdicts'."""
     verdicts: tuple[Verdict, ...]
+    missing_shards: tuple[str, ...] = ()
+    """Servers with a part of the index that did not answer: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,8 @@ class PaperList:
     next_cursor: str | None
     failed: tuple[FailedSource, ...] = ()
     """Files that gave no paper when they were last looked at. All of them, on every page."""
+    missing_shards: tuple[str, ...] = ()
+    """Servers with a part of the index that did not answer: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,11 +311,13 @@ class VitalSigns:
     n_passages: int
     n_failed_sources: int
     """Files that gave no paper when they were last looked at."""
-    n_bytes: int
-    """Of its files."""
-    written_at: float
-    """When it was last written to: seconds since 1970, by the file system's clock."""
+    n_bytes: int | None
+    """Of its files or tables; None where not all servers answer."""
+    written_at: float | None
+    """When it was last written to: seconds since 1970, by the clock of what keeps it."""
     is_model_loaded: bool
+    missing_shards: tuple[str, ...]
+    """Servers with a part of the index that did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +325,7 @@ class Info:
     """What an index is and holds."""
 
     folder: str
+    """Where it is: its folder; of one on a server the database, as a URL without user and password."""
     generation: int
     n_papers: int
     n_passages: int
@@ -331,10 +342,14 @@ class Info:
     cosine: float
     """Of its vectors to sentence-transformers' own, the mean over a sample of texts."""
     dense_lists: int
-    """Lists that the vectors are sorted into; 0 where a search compares every one."""
+    """Lists that the vectors are sorted into; 0 where there are none."""
     dense_lists_searched: int
     dense_recall: float
-    """Share of the 10 nearest vectors that a search finds, measured when they were sorted."""
+    """Share of the 10 nearest vectors that a search finds, measured when they were sorted; 1 where that was not."""
+    dense_graph: bool = False
+    """Whether vectors are searched along a graph of neighbours (HNSW); without lists and graph each is compared."""
+    missing_shards: tuple[str, ...] = ()
+    """Servers with a part of the index that did not answer: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)

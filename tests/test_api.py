@@ -380,6 +380,7 @@ ERRORS = {
     "IndexDamagedError": (503, "index-damaged"),
     "IndexBusyError": (503, "index-busy"),
     "IndexNotWritableError": (500, "index-not-writable"),
+    "IndexUnreachableError": (503, "index-unreachable"),
 }
 
 
@@ -518,7 +519,10 @@ def test_a_bug_leaks_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch
 
 def test_alive_and_ready(client: TestClient) -> None:
     assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (200, {"status": "alive"})
-    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (200, {"status": "ready"})
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (
+        200,
+        {"status": "ready", "missing_shards": []},
+    )
     for path in ("/healthz", "/readyz"):
         head = client.head(path)
         assert (head.status_code, head.content) == (200, b"")

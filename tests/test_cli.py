@@ -643,6 +643,7 @@ EXIT_CODES = {
     "IndexDamagedError": 3,
     "IndexBusyError": 1,
     "IndexNotWritableError": 1,
+    "IndexUnreachableError": 3,
 }
 
 
@@ -737,7 +738,7 @@ def test_serve_answers_until_interrupted(
 ) -> None:
     process, url = service
     with urllib.request.urlopen(f"{url}/readyz", timeout=30) as reply:
-        assert json.load(reply) == {"status": "ready"}
+        assert json.load(reply) == {"status": "ready", "missing_shards": []}
     body = json.dumps({"query": QUESTION, "k": 1}).encode()
     headers = {"content-type": "application/json", "x-request-id": "mine"}
     request = urllib.request.Request(f"{url}/v1/search", body, headers)
@@ -784,7 +785,7 @@ def test_a_worker_that_ends_is_replaced(service: tuple[subprocess.Popen[str], st
     until(lambda: len(workers() - {first}) == 1)
     for _ in range(8):  # connections are dealt out
         with urllib.request.urlopen(f"{url}/readyz", timeout=30) as reply:
-            assert json.load(reply) == {"status": "ready"}
+            assert json.load(reply) == {"status": "ready", "missing_shards": []}
     (second,) = workers()
     process.kill()  # not even a chance to tell it
     process.wait(30)

@@ -232,7 +232,7 @@ def test_a_session(transport: str, built: Path, url: str, corpus: Path) -> None:
             return reply_of(await client.call_tool(name, arguments))  # which the client holds against the schema
 
         found = await called("search", query=QUESTION)
-        assert found.keys() == {"results"}
+        assert found.keys() == {"results", "missing_shards"}
         first = found["results"][0]
         assert first.keys() == {"id", "title", "url"}
         label = "Marsh et al. 2021, §3.2 Grip and Temperature, ¶2"
@@ -720,6 +720,7 @@ PROTOCOL_ERRORS = {  # what a class is where a resource is read: by the newest p
     "IndexDamagedError": (-32603, -32603),
     "IndexBusyError": (-32603, -32603),
     "IndexNotWritableError": (-32603, -32603),
+    "IndexUnreachableError": (-32603, -32603),
 }
 
 

@@ -19,21 +19,21 @@ _DEBOUNCE_MS = 1600
 _STEP_MS = 100
 
 
-def changes(paths: Sequence[Path], *, leave_out: Path) -> Iterator[Changes]:
+def changes(paths: Sequence[Path], *, leave_out: Path | None = None) -> Iterator[Changes]:
     """First None, then what changed, as often as something does; an empty set twice a second while nothing does.
 
-    Nothing hidden, nothing below `leave_out`, and nothing that is no paper's file. A folder that goes away is waited
-    for; None when it is back. Set WATCHFILES_FORCE_POLLING for file systems that tell of no changes.
+    Nothing hidden, nothing below the folder `leave_out`, and nothing that is no paper's file. A folder that goes away
+    is waited for; None when it is back. Set WATCHFILES_FORCE_POLLING for file systems that tell of no changes.
     """
     from watchfiles import Change, watch
 
     roots = [path.resolve() for path in paths]
-    leave_out = leave_out.resolve()
+    left_out = leave_out.resolve() if leave_out is not None else None
 
     def matters(change: Change, name: str) -> bool:
         path = Path(name)
         root = next((root for root in roots if path.is_relative_to(root)), None)
-        if root is None or path.is_relative_to(leave_out):
+        if root is None or (left_out is not None and path.is_relative_to(left_out)):
             return False
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         return not hidden and (change == Change.deleted or path.is_dir() or file_changed_by(path) is not None)

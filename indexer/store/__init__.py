@@ -6,20 +6,18 @@ which one a place means; what both have in common stands beside it. A `snapshot`
 Ranking knows nothing of these: they give candidates with plain scores.
 """
 
+from indexer.places import IndexPlace, place_of
 from indexer.store.embedded.reader import IndexReader
 from indexer.store.embedded.writer import IndexWriter
 from indexer.store.files import FailedFile, FileRecord, Files, Standing
 from indexer.store.ids import Ids, Scores, are_in
 from indexer.store.manifest import Manifest
 from indexer.store.opening import (
-    SCHEMES,
-    IndexPlace,
     Reader,
     is_index,
     on_disk,
     open_reader,
     open_writer,
-    place_of,
     shown_place,
 )
 from indexer.store.packing import LINE_END, pack_words, unpack_words, word_code
@@ -30,7 +28,6 @@ from indexer.store.writing import Writer
 
 __all__ = [
     "LINE_END",
-    "SCHEMES",
     "Alias",
     "Definition",
     "FailedFile",

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from indexer.errors import UsageError
+from indexer.places import IndexPlace
 from indexer.store.embedded.folder import is_index as is_folder
 from indexer.store.embedded.footprint import on_disk as folder_on_disk
 from indexer.store.embedded.reader import IndexReader
@@ -17,22 +17,6 @@ from indexer.store.embedded.writer import IndexWriter
 from indexer.store.manifest import Manifest
 from indexer.store.snapshot import Snapshot
 from indexer.store.writing import Writer
-
-SCHEMES = ("postgresql://", "postgres://")
-
-IndexPlace = Path | str
-"""A folder, or a URL that begins with one of `SCHEMES`."""
-
-
-def place_of(given: str) -> IndexPlace:
-    """The place that is meant: a folder, unless it begins as a URL does. Raises UsageError for another engine's."""
-    if given.startswith(SCHEMES):
-        return given
-    if "://" in given:
-        raise UsageError(
-            f"no index is known at {given.split('://')[0]}://: give a folder, or postgresql://USER@HOST:PORT/DATABASE"
-        )
-    return Path(given)
 
 
 class Reader(Protocol):

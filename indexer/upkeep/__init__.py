@@ -5,11 +5,12 @@ copies an index while it is used, and puts a copy back; `migrate` makes an index
 `copy` brings an index to another place or engine, `shards` spreads one over several servers.
 """
 
-from indexer.upkeep.backup import Backup, back_up, restore
+from indexer.upkeep.backup import Backup
 from indexer.upkeep.copy import Copied, copy
 from indexer.upkeep.diagnosis import Diagnosis
-from indexer.upkeep.examine import Examination, Finding, examine
-from indexer.upkeep.mend import Mended, mend
+from indexer.upkeep.engines import back_up, examine, mend, restore
+from indexer.upkeep.findings import Examination, Finding
+from indexer.upkeep.mend import Mended
 from indexer.upkeep.shards import Shards, add_shard, rebalance, shards_of
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from indexer.upkeep.examine import Finding
+from indexer.upkeep.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,81 +1,36 @@
-"""What is wrong with an index: its files held against one another, against the papers' files and the model.
-
-Nothing is changed. Each finding names what is wrong and what to do; `mend` does what can be done from the rows.
-"""
+"""What is wrong with an index in a folder: its files held against one another, the papers' files and the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
 
-from indexer.embedding import Embedder, PassageText
+from indexer.embedding import Embedder
 from indexer.errors import (
     IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
-    ModelError,
-    SourceError,
 )
-from indexer.sources import read_bytes
 from indexer.store.embedded import dense
 from indexer.store.embedded.database import Connection, damage_named, held_still
 from indexer.store.embedded.folder import DATABASE, VECTORS, is_index, locked, unfinished
 from indexer.store.embedded.schema import OLDEST_SCHEMA, SCHEMA_VERSION, connect
-from indexer.store.files import Files
 from indexer.store.manifest import Manifest, read_commits, read_meta
-from indexer.store.packing import unpack_passage
-from indexer.store.rows import PASSAGES, stored_rows
+from indexer.upkeep.findings import (
+    N_NAMED,
+    REPAIR,
+    Examination,
+    Finding,
+    look_at_model,
+    look_at_papers,
+    look_at_sources,
+    named,
+)
 from indexer.upkeep.migrate import schema_of
-from indexer.upkeep.rows import what_is_wrong, word_lists_agree
-
-Check = Literal["folder", "schema", "database", "papers", "full text", "word lists", "vectors", "model", "sources"]
-Repair = Literal["", "migrate", "salvage", "vectors", "sweep"]
-"""What `mend` does about a finding; nothing where it is not for the index's rows to say."""
-
-REPAIR = "`loccit doctor --repair`"
-_N_NAMED = 3
-_N_ENCODED = 8
-"""Passages that are encoded again, to see whether the model is the one that made the vectors."""
-_LEAST_COSINE = 0.97
-"""Between a vector as it was made and as it is made now: by 8-bit arithmetic of another machine, 0.99."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be."""
-
-    check: Check
-    level: Literal["warning", "error"]
-    """An error keeps the index from answering rightly; a warning is for whoever looks after it."""
-    what: str
-    remedy: str
-    repair: Repair = ""
-
-
-@dataclass(slots=True)
-class Examination:
-    """What was looked at, and what was found."""
-
-    checked: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    papers: int = 0
-    passages: int = 0
-    generation: int = -1
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether no error was found."""
-        return all(each.level != "error" for each in self.findings)
-
-    def add(self, finding: Finding) -> None:
-        """One more."""
-        self.findings.append(finding)
+from indexer.upkeep.rows import word_lists_agree
 
 
 def examine(folder: Path, load: Callable[[str], Embedder] | None = None) -> Examination:
@@ -96,9 +51,9 @@ def examine(folder: Path, load: Callable[[str], Embedder] | None = None) -> Exam
                 _word_lists(connection, found)
                 if found.is_sound:  # else there may be no vectors to read
                     _vectors(folder, connection, manifest, found)
-                _sources(connection, found)
+                look_at_sources(connection, found)
                 if load is not None:
-                    _model(connection, manifest, load, found)
+                    look_at_model(connection, manifest, load, found)
     except IndexMismatchError as error:
         _mismatch(folder, error, found)
     except IndexDamagedError as error:
@@ -111,11 +66,11 @@ def _folder(folder: Path, found: Examination) -> None:
     if not is_index(folder) and not list(folder.glob(f"{DATABASE}.*")):
         raise IndexMissingError(f"there is no index in {folder}: run `loccit index PATH... --index {folder}`")
     if left := unfinished(folder):
-        what = f"files that a killed process left half made: {_named(left)}"
+        what = f"files that a killed process left half made: {named(left)}"
         found.add(Finding("folder", "warning", what, f"{REPAIR}, or the next `loccit index`, removes them", "sweep"))
     kept = sorted(each.name for each in folder.iterdir() if each.name.startswith((f"{DATABASE}.", f"{VECTORS}.")))
     if kept := [each for each in kept if each not in left]:
-        what = f"files of an earlier index that were kept: {_named(kept)}"
+        what = f"files of an earlier index that were kept: {named(kept)}"
         found.add(Finding("folder", "warning", what, "remove them when nothing is missed from them"))
 
 
@@ -131,31 +86,21 @@ def _database(folder: Path, connection: Connection, found: Examination) -> None:
     found.checked.append("database")
     try:
         with damage_named(folder):
-            said = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_N_NAMED})")]
+            said = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({N_NAMED})")]
             orphans = {str(row[0]) for row in connection.execute("PRAGMA foreign_key_check")}
     except IndexDamagedError as error:
         said, orphans = [str(error)], set()
     if said != ["ok"]:
         found.add(Finding("database", "error", "; ".join(said), REPAIR, "salvage"))
     if orphans:
-        what = f"rows of papers that are not there, in {_named(sorted(orphans))}"
+        what = f"rows of papers that are not there, in {named(sorted(orphans))}"
         found.add(Finding("database", "error", what, REPAIR, "salvage"))
 
 
 def _papers(connection: Connection, manifest: Manifest, found: Examination) -> None:
-    """Every paper's passages, vectors and places, held against its text where that is at hand."""
-    found.checked.append("papers")
-    wrong: list[str] = []
-    papers: list[Any] = connection.execute("SELECT id, paper_id FROM papers ORDER BY id").fetchall()
-    for paper, paper_id in papers:
-        rows = stored_rows(connection, paper)
-        found.papers += 1
-        found.passages += len(rows[PASSAGES])
-        if said := what_is_wrong(rows, manifest.model.dim):
-            wrong.append(f"{paper_id} ({said})")
-    if wrong:
+    if wrong := look_at_papers(connection, manifest, found):
         remedy = f"{REPAIR} takes them out; then `loccit index PATH...` has them again from their files"
-        found.add(Finding("papers", "error", f"not whole: {_named(wrong)}", remedy, "salvage"))
+        found.add(Finding("papers", "error", f"not whole: {named(wrong)}", remedy, "salvage"))
 
 
 def _full_text(folder: Path, found: Examination) -> None:
@@ -195,64 +140,3 @@ def _vectors(folder: Path, connection: Connection, manifest: Manifest, found: Ex
         found.add(Finding("vectors", "warning", f"{path} is behind the rows", remedy, "vectors"))
     elif not present.agrees(connection):
         found.add(Finding("vectors", "error", f"{path} holds other vectors than the rows", remedy, "vectors"))
-
-
-def _sources(connection: Connection, found: Examination) -> None:
-    """The papers' files, held against the hashes that were taken when they were indexed."""
-    found.checked.append("sources")
-    files = Files(connection)
-    gone, changed, unreadable = [], [], []
-    for origin, _, _ in files.origins():
-        record, path = files.at(origin), Path(origin)
-        try:
-            if not path.exists():
-                gone.append(origin)
-            elif record is None or sha256(read_bytes(path)).hexdigest() != record.sha256:
-                changed.append(origin)
-        except (OSError, SourceError) as error:
-            unreadable.append(f"{origin} ({error})")
-    for names, what, remedy in (
-        (gone, "gone", "put them back, or run `loccit index PATH... --prune` to take their papers out"),
-        (changed, "changed since they were indexed, or forgotten", "run `loccit index PATH...`"),
-        (unreadable, "not readable", "mend them, then run `loccit index PATH...`"),
-    ):
-        if names:
-            found.add(Finding("sources", "warning", f"{len(names)} files are {what}: {_named(names)}", remedy))
-
-
-def _model(connection: Connection, manifest: Manifest, load: Callable[[str], Embedder], found: Examination) -> None:
-    """The model's files by their hash, and some passages encoded again."""
-    found.checked.append("model")
-    try:
-        embedder = load(manifest.model.name)
-    except ModelError as error:
-        found.add(Finding("model", "error", str(error), "put the model back where it was, or name another and rebuild"))
-        return
-    if embedder.identity != manifest.model:
-        what = f"{manifest.model.name} is not the model that the vectors were made with"
-        found.add(Finding("model", "error", what, "put that one back, or run `loccit index PATH... --rebuild`"))
-        return
-    if rows := list(_sample(connection)):
-        made = embedder.encode([PassageText(text, ()) for text, _ in rows])
-        least = min(
-            float(each.passage @ unpack_passage(blob, manifest.model.dim))
-            for each, (_, blob) in zip(made, rows, strict=True)
-        )
-        if least < _LEAST_COSINE:
-            what = f"a passage's vector, made again, is not the one that is stored (cosine {least:.3f})"
-            found.add(Finding("model", "error", what, "run `loccit index PATH... --rebuild`, and report it as a bug"))
-
-
-def _sample(connection: Connection) -> Iterator[tuple[str, bytes]]:
-    """Some passages' embedded texts and vectors, spread over the index."""
-    ids: list[Any] = [row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")]
-    for row_id in ids[:: max(len(ids) // _N_ENCODED, 1)][:_N_ENCODED]:
-        row: Any = connection.execute(
-            "SELECT embedded_text, vector FROM passages JOIN vectors USING (id) WHERE id = ?", (row_id,)
-        ).fetchone()
-        yield row
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
-    return ", ".join(names[:_N_NAMED]) + more

@@ -19,7 +19,7 @@ from indexer.store.embedded.schema import begin
 from indexer.store.files import Files
 from indexer.store.manifest import Commit, Manifest, read_meta
 from indexer.store.rows import PASSAGES, TABLES, PaperRows, Row, read_rows, stored_rows
-from indexer.upkeep.examine import Examination, Repair
+from indexer.upkeep.findings import Examination, Repair
 from indexer.upkeep.migrate import migrate
 from indexer.upkeep.rows import what_is_wrong, write_word_lists
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from haystack import Document, component, default_to_dict
 from pydantic_core import to_jsonable_python
 
-from service.adapters import metadata_of
+from service.adapters import hits_of, metadata_of
 from service.library import Library
 from service.query import DEFAULT_K, Filters, Query
 
@@ -24,7 +23,7 @@ class LoccitRetriever:
     def run(self, query: str, filters: Filters | None = None, top_k: int | None = None) -> dict[str, list[Document]]:
         """The passages as `documents`, the best first. Raises what `Library.search` does."""
         wanted = Query(query, self.top_k if top_k is None else top_k, filters or self.filters)
-        hits = self.library.search(wanted).hits
+        hits = hits_of(self.library, wanted)
         return {
             "documents": [
                 Document(id=hit.passage_id, content=hit.text, score=hit.score, meta=metadata_of(hit)) for hit in hits
@@ -32,10 +31,11 @@ class LoccitRetriever:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The index's folder, as the library was given it, the re-ranker, and what the component was made with."""
+        """Where the index is, as the library was told, but for a password; the re-ranker, and what the component was
+        made with."""
         saved: dict[str, Any] = default_to_dict(
             self,
-            index=self.library.info().folder,
+            index=self.library.place,
             rerank=self.library.reranker,
             top_k=self.top_k,
             filters=to_jsonable_python(self.filters),
@@ -49,7 +49,7 @@ class LoccitRetriever:
         given: dict[str, Any] = saved["filters"]
         tuples = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
         filters = Filters(**{**given, **tuples})
-        return cls(Library.open(Path(saved["index"]), rerank=saved["rerank"]), saved["top_k"], filters)
+        return cls(Library.open(saved["index"], rerank=saved["rerank"]), saved["top_k"], filters)
 
     def close(self) -> None:
         """Close the library; whoever gave it may do so instead."""

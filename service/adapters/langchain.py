@@ -7,7 +7,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import InstanceOf
 
-from service.adapters import metadata_of
+from service.adapters import hits_of, metadata_of
 from service.library import Library
 from service.query import DEFAULT_K, Filters, Query
 
@@ -20,5 +20,5 @@ class LoccitRetriever(BaseRetriever):
     filters: InstanceOf[Filters] = Filters()
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        hits = self.library.search(Query(query, self.k, self.filters)).hits
+        hits = hits_of(self.library, Query(query, self.k, self.filters))
         return [Document(id=hit.passage_id, page_content=hit.text, metadata=metadata_of(hit)) for hit in hits]

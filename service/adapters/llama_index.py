@@ -7,7 +7,7 @@ import asyncio
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from service.adapters import metadata_of
+from service.adapters import hits_of, metadata_of
 from service.library import Library
 from service.query import DEFAULT_K, Filters, Query
 from service.replies import Hit
@@ -24,7 +24,7 @@ class LoccitRetriever(BaseRetriever):
         self.library, self.k, self.filters = library, k, filters or Filters()
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = self.library.search(Query(query_bundle.query_str, self.k, self.filters)).hits
+        hits = hits_of(self.library, Query(query_bundle.query_str, self.k, self.filters))
         return [NodeWithScore(node=_node(hit), score=hit.score) for hit in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

@@ -26,7 +26,7 @@ from service.api.problems import install, refusal
 from service.api.readiness import Readiness
 from service.config import DEFAULT_BASE_URL, version
 from service.library import Library
-from service.observe import Metrics, Tracing, Watched
+from service.observe import Metrics, Pulse, Tracing, Watched
 from service.web import pages, signin
 
 MAX_BODY_BYTES = 4_000_000
@@ -38,6 +38,9 @@ TURNS_A_CPU = 2
 
 MAX_WRITERS = 64
 """Answers that a model writes at once. They wait for it, and take no turn of a search meanwhile."""
+
+_SCRAPERS = 4
+"""That may wait for figures at once: it is one look that they wait for."""
 
 _NO_ONE_IS_ASKED = Policy()
 
@@ -94,8 +97,9 @@ def create_app(library: Library, base_url: str = DEFAULT_BASE_URL, policy: Polic
     app.state.turns = CapacityLimiter(TURNS_A_CPU * available_cpus())
     app.state.metrics = Metrics()
     app.state.tracing = tracing
-    app.state.watchers = CapacityLimiter(1)
-    app.state.readiness = Readiness(library.probe, app.state.watchers)
+    app.state.pulse = Pulse(library.vital_signs)
+    app.state.scrapers = CapacityLimiter(_SCRAPERS)
+    app.state.readiness = Readiness(library.probe, CapacityLimiter(1))
     app.include_router(v1.papers)
     app.include_router(v1.state)
     app.include_router(completions.router)

@@ -91,7 +91,7 @@ def problem_of(error: LoccitError, request: Request, status: int | None = None) 
 
 def headers_of(error: LoccitError) -> dict[str, str]:
     """What a reply with this error says in its headers: when to ask again, or what to bring."""
-    if isinstance(error, OverloadError):
+    if error.retry_after_s is not None:
         return {"retry-after": str(error.retry_after_s)}
     return {"www-authenticate": 'Bearer realm="loccit"'} if isinstance(error, KeyNeededError) else {}
 

@@ -60,9 +60,18 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True, slots=True)
 class Health:
+    """The process's state."""
+
+    status: Literal["alive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
     """The service's state."""
 
-    status: Literal["alive", "ready"]
+    status: Literal["ready"]
+    missing_shards: tuple[str, ...] = ()
+    """Servers with a part of the index that did not answer: searches go on without them."""
 
 
 async def _library(request: Request) -> Library:  # a plain function would take a turn of a search
@@ -320,31 +329,30 @@ async def health() -> Health:
     return Health("alive")
 
 
-@state.head("/readyz", response_model=Health, include_in_schema=False)
+@state.head("/readyz", response_model=Ready, include_in_schema=False)
 @state.get(
     "/readyz",
-    response_model=Health,
+    response_model=Ready,
     responses=responses(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-async def readiness(request: Request) -> Health | Response:
+async def readiness(request: Request) -> Ready | Response:
     """Whether a search is answered: one is made, so that the index opens, its model is loaded, and both are read.
 
-    It says no, too, once the service has been told to stop.
+    With an index on several servers it is ready as long as one of them answers, and names the others. It says no, too,
+    once the service has been told to stop.
     """
     try:
         if request.app.state.is_stopping():
             raise OverloadError("the service is stopping: ask another one")
         check: Readiness = request.app.state.readiness
-        await check.check()
+        return Ready("ready", await check.check())
     except LoccitError as error:
         return problem_of(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
-    return Health("ready")
 
 
 @state.get("/metrics", include_in_schema=False)
-async def metrics(library: _Library, request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """The figures of the service, for Prometheus."""
-    text = await to_thread.run_sync(
-        request.app.state.metrics.text, library.vital_signs, limiter=request.app.state.watchers
-    )
+    state = request.app.state
+    text = await to_thread.run_sync(state.metrics.text, state.pulse, limiter=state.scrapers)
     return Response(text, media_type=MEDIA_TYPE)

@@ -95,6 +95,7 @@ def ask(
             return
         answer = ask_library(question, filters)
         _show_answer(library, answer, chosen)
+        terminal.note_missing(answer.missing_shards)
     if answer.status == "not_found":
         raise typer.Exit(EXIT_NOTHING_FOUND)
 
@@ -141,6 +142,7 @@ def _converse(
     def show(reply: chat.Reply) -> None:
         if isinstance(reply, Answer):
             _show_answer(library, reply, chosen, conversing=True)
+            terminal.note_missing(reply.missing_shards)
         elif chosen is Format.JSON and not isinstance(reply, chat.Note):
             terminal.put_json(reply, compact=True)
         else:
@@ -195,6 +197,7 @@ def search(
             terminal.note_bodies(omitted_bodies(library, (hit.citation.paper_id for hit in reply.hits)))
             if reply.next_cursor:
                 terminal.note(f"more: --cursor {reply.next_cursor}")
+    terminal.note_missing(reply.missing_shards)
     if not reply.hits:
         terminal.complain("no passage fits: use other words, or fewer filters")
         raise typer.Exit(EXIT_NOTHING_FOUND)
@@ -272,6 +275,7 @@ def verify(
         terminal.put_json(reply)
     else:
         terminal.show_verdicts(reply)
+    terminal.note_missing(reply.missing_shards)
     if reply.status != "ok":
         raise typer.Exit(EXIT_NOT_AS_CITED)
 

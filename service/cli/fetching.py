@@ -109,7 +109,7 @@ def index_after(files: Sequence[Path], folder: Path, settings: Settings, as_json
     root = next((path for path in DEFAULT_PATHS if _is_seen_below(folder.resolve(), path.resolve())), folder)
     report = index_paths(settings, [root], files)
     if not as_json:
-        terminal.show_report(report, str(settings.index), {})
+        terminal.show_report(report, settings.shown_index, {})
     return report
 
 

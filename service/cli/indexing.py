@@ -133,7 +133,7 @@ def _show(settings: Settings, report: BuildReport, n_files: int, *, as_json: boo
         ask = report.without_body and not report.dry_run
         with opened(settings) if ask else nullcontext() as library:
             bodies = omitted_bodies(library, report.without_body) if library is not None else {}
-        terminal.show_report(report, str(settings.index), bodies)
+        terminal.show_report(report, settings.shown_index, bodies)
     if report.failed:
         others = "would be" if report.dry_run else "are"
         terminal.complain(f"{len(report.failed)} of {n_files} files failed; the others {others} in the index")
@@ -168,7 +168,8 @@ def _watch(
     waiting: Changes = frozenset()
     generation, said, not_before = report.generation, "", 0.0
     try:
-        for changed in changes(paths, leave_out=settings.index):
+        leave_out = settings.index if isinstance(settings.index, Path) else None
+        for changed in changes(paths, leave_out=leave_out):
             waiting = None if waiting is None or changed is None else waiting | changed
             if waiting == frozenset() or time.monotonic() < not_before:
                 continue

@@ -23,7 +23,8 @@ def papers(index: Index = None, as_json: Json = False) -> None:
         while page.next_cursor:
             page = library.papers(cursor=page.next_cursor)
             found += page.papers
-    listed = PaperList(tuple(found), page.total, None, page.failed)
+    listed = PaperList(tuple(found), page.total, None, page.failed, page.missing_shards)
+    terminal.note_missing(listed.missing_shards)
     if as_json:
         terminal.put_json(listed)
         return
@@ -56,6 +57,7 @@ def info(index: Index = None, as_json: Json = False) -> None:
     """Say what the index holds, and which model it was made with."""
     with opened(settings_of(index=index)) as library:
         facts = library.info()
+    terminal.note_missing(facts.missing_shards)
     if as_json:
         terminal.put_json(facts)
     else:

@@ -101,7 +101,7 @@ def remove(name: Name, index: Index = None, keys: Keys = None) -> None:
     typer.echo(f"removed {name}")
 
 
-def _file(index: Path | None, keys: Path | None) -> KeyFile:
+def _file(index: str | None, keys: Path | None) -> KeyFile:
     from service.access.keys import KeyFile
 
     return KeyFile(settings_of(index=index, keys=keys).keys_file)

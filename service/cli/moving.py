@@ -9,14 +9,14 @@ import typer
 from indexer.errors import UsageError
 from service import terminal
 from service.cli.opening import settings_of
-from service.cli.options import Index, Json, utf8
+from service.cli.options import Index, Json, public
 
 _PLACE = "A folder, or postgresql://USER@HOST:PORT/DATABASE."
 
 
 def copy(
-    source: Annotated[str, typer.Argument(metavar="SRC", parser=utf8, help=_PLACE)],
-    target: Annotated[str, typer.Argument(metavar="DST", parser=utf8, help="The same, without other papers in it.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", parser=public, help=_PLACE)],
+    target: Annotated[str, typer.Argument(metavar="DST", parser=public, help="The same, without other papers in it.")],
     as_json: Json = False,
 ) -> None:
     """Copy an index to another place or engine, and check that it arrived: counts, every row, 100 searches.
@@ -41,7 +41,7 @@ def copy(
 def shards(
     index: Index = None,
     add: Annotated[
-        str, typer.Option("--add", metavar="URL", parser=utf8, help="Have this empty database share the index.")
+        str, typer.Option("--add", metavar="URL", parser=public, help="Have this empty database share the index.")
     ] = "",
     rebalance: Annotated[
         bool, typer.Option("--rebalance", help="Move papers to the servers where new ones of their ids would stand.")

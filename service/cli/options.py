@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from indexer.errors import UsageError
+from indexer.places import has_password, place_of
 
 if TYPE_CHECKING:
     from service.query import Filters
@@ -21,6 +22,19 @@ def utf8(given: str) -> str:
         given.encode()
     except UnicodeEncodeError as error:
         raise typer.BadParameter("this is not UTF-8 text") from error
+    return given
+
+
+def public(given: str) -> str:
+    """An index's place without a password: the list of processes shows every argument."""
+    try:
+        place = place_of(given)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+    if isinstance(place, str) and has_password(place):
+        raise typer.BadParameter(
+            "a password here shows in the list of processes: leave it to ~/.pgpass or PGPASSWORD, or set LOCCIT_INDEX"
+        )
     return given
 
 
@@ -51,7 +65,13 @@ class Generate(StrEnum):
 
 
 Index = Annotated[
-    Path | None, typer.Option("--index", metavar="DIR", help="The index's folder (LOCCIT_INDEX; else .loccit).")
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="DIR|URL",
+        parser=public,
+        help="The index: a folder, or postgresql://USER@HOST:PORT/DATABASE (LOCCIT_INDEX; else .loccit).",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, the same as over HTTP: --format json.")]
 Printed = Annotated[
@@ -99,7 +119,11 @@ Rerank = Annotated[
 ]
 Keys = Annotated[
     Path | None,
-    typer.Option("--keys", metavar="FILE", help="The file of API keys (LOCCIT_KEYS; else beside the index)."),
+    typer.Option(
+        "--keys",
+        metavar="FILE",
+        help="The file of API keys (LOCCIT_KEYS; else beside the index, or for a URL in ~/.config/loccit).",
+    ),
 ]
 LlmUrl = Annotated[
     str | None,

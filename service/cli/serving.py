@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -85,7 +86,7 @@ def serve(
             update={"port": listener.getsockname()[1], "public_base_url": settings.public_base_url or address}
         )
         with Workers(workers - 1, partial(_serve_shared, shared, policy), observe.forget) as others:
-            note(f"serving {settings.index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
+            note(f"serving {settings.shown_index} at {address} (OpenAPI: /openapi.json); Ctrl-C stops")
             _note_access(settings, policy, note)
             app = api.create_app(library, shared.base_url, policy)
             observe.notify("READY=1")
@@ -101,7 +102,8 @@ def mcp(index: Index = None, rerank: Rerank = None) -> None:
     if sys.stdin.isatty():
         terminal.note("waiting for a chat assistant's requests on stdin; Ctrl-C stops")
     # Errors are to say where the index was looked for: the assistant started this in a folder of its own.
-    settings = settings.model_copy(update={"index": settings.index.absolute()})
+    if isinstance(settings.index, Path):
+        settings = settings.model_copy(update={"index": settings.index.absolute()})
     serve_stdio(partial(opened, settings, settings.rerank), settings.base_url)
 
 

@@ -18,11 +18,11 @@ EXIT_UNSOUND = 1
 def doctor(
     index: Index = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Set right what the index's own rows can; the old files are kept beside.")
+        bool, typer.Option("--repair", help="Set right what the index itself can; old files are kept beside.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look the index over: its files, its papers' files, its model. Exit code 1 where it does not answer rightly."""
+    """Look the index over: its files or servers, its papers' files, its model. Exit code 1 where it is not sound."""
     settings = settings_of(index=index)
     from indexer.upkeep import Diagnosis, Mended, examine, mend
 
@@ -35,7 +35,7 @@ def doctor(
             mended = mend(settings.index, found)
             found = look()
     diagnosis = Diagnosis(
-        str(settings.index),
+        settings.shown_index,
         found.is_sound,
         found.generation,
         found.papers,
@@ -59,7 +59,10 @@ def backup(
     index: Index = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the index to DIR, as it is at one moment, while it is read and written. The papers' files are not in it."""
+    """Copy the index to DIR, as it is at one moment, while it is read and written. The papers' files are not in it.
+
+    One on a server is for PostgreSQL's own tools to back up (pg_dump, pg_basebackup).
+    """
     settings = settings_of(index=index)
     from indexer.upkeep import back_up
 
@@ -93,5 +96,5 @@ def restore(
     else:
         typer.echo(
             f"restored {made.papers:,} papers, {made.passages:,} passages "
-            f"(generation {made.generation}, of {made.made}) to {terminal.clean(str(settings.index))}"
+            f"(generation {made.generation}, of {made.made}) to {terminal.clean(settings.shown_index)}"
         )

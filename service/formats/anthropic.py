@@ -13,7 +13,7 @@ from typing import Literal
 from indexer.sentences import split_sentences
 from service.answer import Basis
 from service.cite import Citation, reader_url
-from service.formats.markdown import said
+from service.formats.markdown import not_all, said
 from service.replies import Answer, SearchReply
 
 _TABLE = re.compile(r"^[ \t]*\||<t[dhr]\b", re.MULTILINE | re.IGNORECASE)
@@ -54,14 +54,17 @@ Content = tuple[SearchResult | Text, ...]
 def search_results(reply: Answer | SearchReply, base_url: str) -> Content:
     """A result for each quote of an answer, for each hit of a search.
 
-    Where an answer quotes nothing, its hits. A text says so first, and where the papers but touch on the question.
+    Where an answer quotes nothing, its hits. A text says so first, and where the papers but touch on the question, or
+    not all of the index was searched.
     """
+    missing = (Text(not_all(reply)),) if reply.missing_shards else ()
     if isinstance(reply, SearchReply):
         hits = tuple(_result(each.text, each.citation, base_url) for each in reply.hits)
-        return hits or (Text("No passage fits."),)
+        return (*missing, *(hits or (Text("No passage fits."),)))
     quotes = tuple(_result(each.text, each.citation, base_url, each.basis) for each in reply.quotes)
     results = quotes or tuple(_result(each.text, each.citation, base_url) for each in reply.hits)
-    return results if quotes and reply.status == "answered" else (Text(said(reply)), *results)
+    stated = () if quotes and reply.status == "answered" else (Text(said(reply)),)
+    return (*stated, *missing, *results)
 
 
 def _result(text: str, citation: Citation, base_url: str, basis: Basis = "own") -> SearchResult:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
+from indexer.errors import partly
 from service.answer import Basis
 from service.cite import Citation, doi_url
 from service.formats.entries import Entry, plain, read_entries
@@ -28,7 +29,7 @@ _MAX_AUTHORS = 6
 
 def answer_page(answer: Answer) -> str:
     """The quotes that answer, numbered; then their places, and the papers. Where none answers, the nearest passages."""
-    parts = [f"**{escaped(said(answer))}**"]
+    parts = [f"**{escaped(said(answer))}**", *_missing(answer)]
     if answer.note:
         parts.append(escaped(one_line(answer.note)))
     if answer.kind == "generated":
@@ -46,7 +47,16 @@ def answer_page(answer: Answer) -> str:
 def search_page(reply: SearchReply) -> str:
     """The hits, numbered, each with its place; then the papers."""
     parts = [*map(_hit, reply.hits)] or ["**No passage fits.**"]
-    return _page(parts, [each.citation for each in reply.hits])
+    return _page([*_missing(reply), *parts], [each.citation for each in reply.hits])
+
+
+def _missing(reply: Answer | SearchReply) -> list[str]:
+    return [escaped(not_all(reply))] if reply.missing_shards else []
+
+
+def not_all(reply: Answer | SearchReply) -> str:
+    """That servers are missing from a reply, and which."""
+    return f"Not all of the index: {one_line(partly(reply.missing_shards))}."
 
 
 def quotation(citation: Citation) -> str:

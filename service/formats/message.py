@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from service.answer import Highlight, Quote
 from service.cite import Citation, reader_url
-from service.formats.markdown import OTHERS, escaped, link, said
+from service.formats.markdown import OTHERS, escaped, link, not_all, said
 from service.printable import one_line
 from service.replies import Answer, Hit, Statement
 
@@ -73,6 +73,8 @@ class Message:
         yield self._block(f"**{escaped(said(answer))}**")
         if answer.note:
             yield self.remark(answer.note)
+        if answer.missing_shards:
+            yield self.remark(not_all(answer))
         if not answer.quotes:
             for hit in answer.hits[:MAX_NEAREST]:
                 yield self._nearest(hit)

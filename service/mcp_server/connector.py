@@ -31,6 +31,8 @@ class Results:
     """What a search found."""
 
     results: tuple[Result, ...]
+    missing_shards: tuple[str, ...] = ()
+    """Servers with a part of the index that did not answer: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,10 @@ class Document:
 
 def search(library: Library, base_url: str, query: str) -> Results:
     """The passages that fit the query best. Raises as `Library.search` does."""
-    hits = library.search(Query(query, _N_RESULTS)).hits
+    reply = library.search(Query(query, _N_RESULTS))
     return Results(
-        tuple(Result(hit.passage_id, _title(hit.citation), reader_url(base_url, hit.citation)) for hit in hits)
+        tuple(Result(hit.passage_id, _title(hit.citation), reader_url(base_url, hit.citation)) for hit in reply.hits),
+        reply.missing_shards,
     )
 
 
@@ -61,7 +64,8 @@ def fetch(library: Library, base_url: str, document_id: str) -> Document:
             page = open_page(library, document_id, base_url)
         except NotFoundError as error:
             raise NotFoundError(
-                f"no passage or paper {document_id!r} in this index: call search for passages, list_papers for papers"
+                f"no passage or paper {document_id!r} in this index: call search for passages, list_papers for papers",
+                error.missing,
             ) from error
         return _of_page(library, base_url, document_id, page)
     return _of_passage(base_url, reply)

@@ -6,6 +6,7 @@
 from service.observe.logs import logging_to_stderr
 from service.observe.metrics import Metrics, forget, shared_folder
 from service.observe.middleware import Watched
+from service.observe.pulse import Pulse
 from service.observe.state import PROBLEM, state_of
 from service.observe.supervisor import notify
 from service.observe.tracing import Tracing
@@ -13,6 +14,7 @@ from service.observe.tracing import Tracing
 __all__ = [
     "PROBLEM",
     "Metrics",
+    "Pulse",
     "Tracing",
     "Watched",
     "forget",

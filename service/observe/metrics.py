@@ -152,10 +152,12 @@ def _of_index(vital_signs: Callable[[], VitalSigns]) -> Iterator[Metric]:
         ("index_papers", "Papers in the index.", found.n_papers),
         ("index_passages", "Passages in the index.", found.n_passages),
         ("index_failed_sources", "Files that gave no paper when they were last looked at.", found.n_failed_sources),
-        ("index_bytes", "Size of the index's files.", found.n_bytes),
+        ("index_bytes", "Size of the index's files or tables.", found.n_bytes),
         ("index_written_timestamp_seconds", "When the index was last written to.", found.written_at),
+        ("index_shards_missing", "Servers with a part of the index that do not answer.", len(found.missing_shards)),
     ):
-        yield GaugeMetricFamily(f"loccit_{name}", said, value=float(value))
+        if value is not None:
+            yield GaugeMetricFamily(f"loccit_{name}", said, value=float(value))
 
 
 def _of_processes() -> Iterator[Metric]:

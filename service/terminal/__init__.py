@@ -9,7 +9,7 @@ from service.terminal.answers import PASSAGE_MARK, show_answer, show_hits, show_
 from service.terminal.building import BuildProgress, note_bodies, show_report
 from service.terminal.conversation import show_reply
 from service.terminal.fetching import FetchProgress, show_fetched
-from service.terminal.lines import Complaints, complain, counting, note, put_json, put_text, working
+from service.terminal.lines import Complaints, complain, counting, note, note_missing, put_json, put_text, working
 from service.terminal.papers import show_evaluations, show_info, show_paper, show_papers, show_passage
 from service.terminal.upkeep import show_diagnosis
 
@@ -23,6 +23,7 @@ __all__ = [
     "counting",
     "note",
     "note_bodies",
+    "note_missing",
     "put_json",
     "put_text",
     "show_answer",

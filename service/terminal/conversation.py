@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.printable import clean
 from service.terminal.answers import PASSAGE_MARK, show_answer, show_each, show_references
-from service.terminal.lines import console_of, note, print_line, print_wrapped, styled
+from service.terminal.lines import console_of, note, note_missing, print_line, print_wrapped, styled
 from service.terminal.papers import show_paper, show_passage
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def show_reply(reply: Reply) -> None:
             note(reply.text)
         case Answer():
             show_answer(reply, PASSAGE_MARK)
+            note_missing(reply.missing_shards)
         case PaperReply():
             show_paper(reply)
         case PassageReply():
@@ -45,3 +46,4 @@ def show_reply(reply: Reply) -> None:
                     print_wrapped(console, styled(clean(f"read as: {asked.text}"), style="dim"))
         case _:
             show_each(console, reply.hits, PASSAGE_MARK)
+            note_missing(reply.missing_shards)

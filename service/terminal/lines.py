@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from indexer.errors import partly
 from service.printable import clean, flat, one_line
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ class Complaints(logging.Handler):
 def note(message: str) -> None:
     """A line on stderr beside the result."""
     print_line(console_of(stderr=True), message)
+
+
+def note_missing(missing: Sequence[str]) -> None:
+    """Say that what is shown is not all, where servers did not answer."""
+    if missing:
+        note(f"note: not all of the index: {clean(partly(missing))}")
 
 
 @contextmanager

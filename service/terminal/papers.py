@@ -101,7 +101,9 @@ def show_info(info: Info) -> None:
         "model": f"{info.model} ({info.dim} dimensions, {info.pooling} pooling)",
         "weights": f"SHA-256 {info.model_weights_sha256}",
         "computed in": f"{info.precision} (cosine to sentence-transformers {info.cosine:.4f})",
-        "vectors": f"in {info.dense_lists:,} lists, {info.dense_lists_searched:,} of them searched (recall@10 "
+        "vectors": "searched along a graph (HNSW)"
+        if info.dense_graph
+        else f"in {info.dense_lists:,} lists, {info.dense_lists_searched:,} of them searched (recall@10 "
         f"{info.dense_recall:.3f})"
         if info.dense_lists
         else "all compared",

@@ -9,7 +9,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from indexer.errors import NotFoundError, SourceError
+from indexer.errors import NotFoundError, SourceError, partly
 from indexer.markdown import parse_markdown
 from indexer.papers import Paper
 from indexer.sources import SUFFIXES, SourceFile, is_there, named_by_path, parse_bytes, path_ids, read_bytes
@@ -34,6 +34,8 @@ def verdict(snapshot: Snapshot, claim: Claim, sources: Sources) -> Verdict:
             return verify(claim, source)
         reason = reason or str(source)
     unknown = f"no paper {citation.paper_id!r} in this index: index its file with `loccit index PATH...`"
+    if snapshot.missing:
+        unknown += f"; {partly(snapshot.missing)}"
     return Verdict("source_missing", reason or unknown, citation, None, None)
 
 

@@ -96,6 +96,8 @@ class PageRoute(APIRoute):
                 if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     _logger.warning("%s %s: %s", request.method, request.url.path, error)
                 response = _known(request, error)
+                if error.retry_after_s is not None:
+                    response.headers["retry-after"] = str(error.retry_after_s)
             except RequestValidationError as error:
                 said = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
                 response = _error(request, UsageError.http_status, said, UsageError.slug)
@@ -190,9 +192,10 @@ async def home(
 
 def _welcome(request: Request, asked: Asked) -> Response:
     library = _library(request)
-    total = library.papers(limit=1).total
+    first = library.papers(limit=1)
+    total = first.total
     newest = library.papers(sort="year", limit=_NEWEST).papers if total <= _MAX_SORTED else ()
-    return page(request, "welcome.html", asked=asked, papers=newest, total=total)
+    return page(request, "welcome.html", asked=asked, papers=newest, total=total, missing_shards=first.missing_shards)
 
 
 def _more(request: Request, asked: Asked, cursor: str) -> Response:

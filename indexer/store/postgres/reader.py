@@ -16,7 +16,7 @@ from indexer.store.manifest import Commit, Manifest, read_commit, read_meta
 from indexer.store.postgres.schema import check_first, connect, enter, present, shards_of
 from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedSnapshot
-from indexer.store.postgres.snapshot import ShardSnapshot, read_collection
+from indexer.store.postgres.snapshot import Memory, ShardSnapshot, read_collection
 from indexer.store.postings import Collection
 from indexer.store.records import Shard
 
@@ -42,6 +42,7 @@ class _Meta:
     commit: Commit
     manifest: Manifest
     collection: Collection
+    memory: Memory
 
 
 @dataclass(slots=True)
@@ -121,8 +122,10 @@ class _Shard:
             meta = self.meta
             if meta is None or (meta.schema, meta.commit) != (schema, newest):
                 commit, manifest = read_meta(session)
-                meta = self.meta = _Meta(schema, commit, manifest, read_collection(session))
-        seen = ShardSnapshot(session, newest.generation, meta.manifest, lambda: meta.collection, n_in_graph)
+                meta = self.meta = _Meta(schema, commit, manifest, read_collection(session), Memory())
+        seen = ShardSnapshot(
+            session, newest.generation, meta.manifest, lambda: meta.collection, n_in_graph, meta.memory
+        )
         return newest, seen
 
 

@@ -97,6 +97,12 @@ class Session:
             cursor = self._connection.cursor(binary=True)
             return cursor.execute(translated, _regrouped(values, widths))
 
+    def execute_once(self, statement: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[Row]:
+        """The same of a statement that is to be planned by its values: a plan for any would take long."""
+        translated, widths = _translated(statement)
+        with self._complaints_named():
+            return self._connection.cursor(binary=True).execute(translated, _regrouped(values, widths), prepare=False)
+
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> object:
         """Run a statement for each of these rows of values, without waiting for one before the next is sent."""
         translated, widths = _translated(statement)

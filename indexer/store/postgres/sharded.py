@@ -20,7 +20,7 @@ from indexer.papers import PaperOrder, Reference
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.ids import Ids, Scores
 from indexer.store.manifest import Manifest
-from indexer.store.postgres.snapshot import ShardSnapshot
+from indexer.store.postgres.snapshot import CANDIDATES, ShardSnapshot
 from indexer.store.postings import Statistics
 from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage, Structure
 from indexer.store.rows import PaperRows
@@ -98,7 +98,10 @@ class ShardedSnapshot(Snapshot):
         return self._nearest(vector, n, None, exactly=True)
 
     def _nearest(self, vector: Vectors, n: int, selected: Ids | None, *, exactly: bool) -> Ids:
-        found = self._among(selected, lambda shard, own: shard.nearest_scored(vector, n, own, exactly=exactly))
+        n_candidates = -(-CANDIDATES * n // len(self._shards))
+        found = self._among(
+            selected, lambda shard, own: shard.nearest_scored(vector, n, own, n_candidates, exactly=exactly)
+        )
         ids = np.concatenate([self._global(number, own) for number, (own, _) in found.items()])
         scores = np.concatenate([own for _, own in found.values()])
         return np.asarray(ids[np.lexsort((ids, -scores))[:n]])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, ClassVar, Protocol
+from threading import Lock
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from indexer.embedding import Vectors
 from indexer.papers import PaperOrder
@@ -17,16 +21,21 @@ from indexer.store.postgres.schema import ORDERS
 from indexer.store.postgres.session import Vector
 from indexer.store.postings import FTS_WEIGHTS, POSTING, Collection, Postings
 from indexer.store.records import Structure
-from indexer.store.selection import spelt_words
+from indexer.store.selection import Selection, conditions, spelt_words
 from indexer.store.snapshot import Snapshot
-from indexer.store.sql import Connection, value
+from indexer.store.sql import Connection, Cursor, value
 
 EXACT_ROWS = 20_000
-"""Vectors that are compared one by one, the most of a server's or of those selected: some 15 ms."""
-_CANDIDATES = 4
-"""Times as many are taken by their signs as are asked for, and compared again by the vectors themselves."""
-_MIN_CANDIDATES, _MAX_CANDIDATES = 400, 1000
-"""pgvector's `hnsw.ef_search` takes no more than 1,000."""
+"""Of a server's vectors the most that are compared one by one: some 15 ms."""
+CANDIDATES = 5
+"""Times as many are taken by their signs as are asked for, of all servers, and compared again by the vectors."""
+_MAX_EF = 1_000
+"""The most that pgvector's `hnsw.ef_search` takes."""
+_EXACT_SELECTED = 10_000
+"""Of selected vectors the most that are compared one by one."""
+_KEPT_BYTES = 64_000_000
+"""Of lists that are kept for the next searches, of each server."""
+_NOWHERE = np.empty(0, dtype=POSTING)
 _MAX_SCANNED = 200_000
 """Vectors that are looked at in search of those selected, before a search is content with fewer."""
 
@@ -34,8 +43,53 @@ _MAX_SCANNED = 200_000
 class Server(Connection, Protocol):
     """A session with one server, or what goes through one."""
 
+    def execute_once(self, statement: str, values: Sequence[Any] = (), /) -> Cursor:
+        """Run a statement that is planned by its values."""
+        ...
+
     def run(self, script: str) -> None:
         """Run several statements without values."""
+
+
+Array = TypeVar("Array", bound=npt.NDArray[Any])
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Kept(Generic[Key, Array]):
+    """Arrays of one commit that were read lately. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._arrays: OrderedDict[Key, Array] = OrderedDict()
+        self._n_bytes = 0
+        self._lock = Lock()
+
+    def known(self, names: Iterable[Key]) -> dict[Key, Array]:
+        """Those of them that are at hand."""
+        with self._lock:
+            found = {name: self._arrays[name] for name in names if name in self._arrays}
+            for name in found:
+                self._arrays.move_to_end(name)
+        return found
+
+    def keep(self, arrays: Mapping[Key, Array]) -> None:
+        """Keep these too, and let go of what was not asked for the longest time."""
+        with self._lock:
+            for name, each in arrays.items():
+                if name not in self._arrays and each.nbytes <= _KEPT_BYTES // 4:
+                    self._arrays[name] = each
+                    self._n_bytes += each.nbytes
+            while self._n_bytes > _KEPT_BYTES:
+                _, dropped = self._arrays.popitem(last=False)
+                self._n_bytes -= dropped.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept of one commit of a server for the next searches: it does not change."""
+
+    lists: Kept[str, Postings] = field(default_factory=Kept)
+    """Of terms and phrases."""
+    selected: Kept[Selection, Ids] = field(default_factory=Kept)
 
 
 class ShardSnapshot(Snapshot):
@@ -50,13 +104,13 @@ class ShardSnapshot(Snapshot):
         manifest: Manifest,
         collection: Callable[[], Collection],
         n_in_graph: int,
+        memory: Memory,
     ) -> None:
-        """`n_in_graph`: vectors that the graph was made of; 0 where there is none."""
+        """`n_in_graph`: vectors that the graph was made of; 0 where there is none. `memory` is of the same commit."""
         super().__init__(session, generation, manifest, collection)
         self._session = session
         self._n_in_graph = n_in_graph
-        self._lists: dict[str, Postings] = {}
-        """Of terms and phrases that were asked for in this transaction."""
+        self._memory = memory
 
     @property
     def structure(self) -> Structure:
@@ -65,32 +119,52 @@ class ShardSnapshot(Snapshot):
 
     def nearest(self, vector: Vectors, n: int, selected: Ids | None) -> Ids:
         """The `n` passages whose vectors are nearest to this one, best first."""
-        return self.nearest_scored(vector, n, selected)[0]
+        return self.nearest_scored(vector, n, selected, CANDIDATES * n)[0]
 
     def nearest_scored(
-        self, vector: Vectors, n: int, selected: Ids | None, *, exactly: bool = False
+        self, vector: Vectors, n: int, selected: Ids | None, n_candidates: int, *, exactly: bool = False
     ) -> tuple[Ids, Scores]:
-        """The same, with their cosines; `exactly`, without the graph."""
+        """The same, with their cosines: of so many candidates that the graph gives; `exactly`, of all."""
         asked = Vector(vector.astype("<f4").tobytes())
         where = "" if selected is None else "WHERE id = ANY(?)"
         only: list[Any] = [] if selected is None else [selected]
-        if exactly or not self._n_in_graph or (selected is not None and len(selected) <= EXACT_ROWS):
+        is_few = selected is not None and len(selected) <= _EXACT_SELECTED
+        if exactly or is_few or not self._n_in_graph:
             found = f"SELECT id, vector FROM vectors {where}"
         else:
-            n_candidates = min(max(_CANDIDATES * n, _MIN_CANDIDATES), _MAX_CANDIDATES)
+            n_candidates = max(n_candidates, n)
             self._session.run(
-                f"SET LOCAL hnsw.ef_search = {n_candidates}; SET LOCAL hnsw.iterative_scan = relaxed_order; "
-                f"SET LOCAL hnsw.max_scan_tuples = {_MAX_SCANNED}"
+                f"SET LOCAL hnsw.ef_search = {min(n_candidates, _MAX_EF)}; "
+                f"SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL hnsw.max_scan_tuples = {_MAX_SCANNED}"
             )
             signs = f"binary_quantize(vector)::bit({len(vector)}) <~> binary_quantize(?)::bit({len(vector)})"
-            found = f"SELECT id, vector FROM vectors {where} ORDER BY {signs} LIMIT {max(n_candidates, n)}"
-            only = [*only, asked]
-        rows = self._session.execute(
+            found = f"SELECT id, vector FROM vectors {where} ORDER BY {signs} LIMIT {n_candidates}"
+            only.append(asked)
+        rows = self._session.execute_once(
             f"SELECT id, vector <#> ? AS distance FROM ({found}) AS found ORDER BY distance, id LIMIT ?",
             (asked, *only, n),
         ).fetchall()
         ids = np.array([row[0] for row in rows], dtype=np.int64)
         return ids, -np.array([row[1] for row in rows], dtype=np.float64)
+
+    def select(self, selection: Selection) -> Ids | None:
+        """Row ids of the selected passages, ascending; None for the default selection."""
+        found = self._memory.selected.known([selection]).get(selection)
+        if found is None and (found := super().select(selection)) is not None:
+            self._memory.selected.keep({selection: found})
+        return found
+
+    def _holding(self, selection: Selection, phrases: Sequence[str]) -> Ids:
+        if phrases:
+            return super()._holding(selection, phrases)
+        where, values = conditions(selection)
+        ids: Ids | None = value(
+            self._connection,
+            "SELECT array_agg(passages.id ORDER BY passages.id) FROM passages "
+            f"JOIN papers ON papers.id = passages.paper WHERE {where}",
+            values,
+        )
+        return np.empty(0, dtype=np.int64) if ids is None else ids
 
     def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
         """BM25 of every selected passage that holds any of the phrases, if this server were all."""
@@ -115,17 +189,19 @@ class ShardSnapshot(Snapshot):
         does."""
         wanted = dict.fromkeys(phrases)
         terms = dict.fromkeys(term for phrase in wanted for term in phrase.split())
-        if unread := [term for term in terms if term not in self._lists]:
+        found = self._memory.lists.known([*wanted, *terms])
+        if unread := [term for term in terms if term not in found]:
             read = postings.lists_of(self._session, unread)
-            self._lists |= {term: read.get(term, np.empty(0, dtype=POSTING)) for term in unread}
+            found |= {term: read.get(term, _NOWHERE) for term in unread}
         for phrase in wanted:
-            if phrase not in self._lists:
-                self._lists[phrase] = self._list_of_phrase(phrase)
-        return {phrase: self._lists[phrase] for phrase in wanted if len(self._lists[phrase])}
+            if phrase not in found:
+                found[phrase] = self._list_of_phrase(phrase, [found[term]["row"] for term in set(phrase.split())])
+        self._memory.lists.keep(found)
+        return {phrase: found[phrase] for phrase in wanted if len(found[phrase])}
 
-    def _list_of_phrase(self, phrase: str) -> Postings:
+    def _list_of_phrase(self, phrase: str, rows_of_terms: Sequence[Ids]) -> Postings:
         """The passages that hold all of the phrase's terms are read: which have them side by side, and how often."""
-        holding = reduce(np.intersect1d, (self._lists[term]["row"] for term in dict.fromkeys(phrase.split())))
+        holding = reduce(np.intersect1d, sorted(rows_of_terms, key=len))
         columns = ("title_terms", "heading_terms", "terms")
         texts = ", ".join(f"' ' || translate({column}, E'\\n', ' ') || ' '" for column in columns)
         rows = (

@@ -26,7 +26,7 @@ from indexer.store.postgres import schema
 from indexer.store.postgres.loading import Types, load, types_of
 from indexer.store.postgres.session import Session, says_password, shown
 from indexer.store.postgres.sharded import ShardedFiles, ShardedSnapshot
-from indexer.store.postgres.snapshot import EXACT_ROWS, ShardSnapshot, read_collection
+from indexer.store.postgres.snapshot import EXACT_ROWS, Memory, ShardSnapshot, read_collection
 from indexer.store.postings import Collection, PassageTerms
 from indexer.store.rows import PaperRows, stored_rows
 from indexer.store.snapshot import Snapshot
@@ -76,6 +76,10 @@ class _Link:
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Any:  # noqa: ANN401  a cursor
         """Run a statement: once more where the server is lost meanwhile, and no change is being made."""
         return self._writer.persisting(lambda: self.session.execute(statement, values))
+
+    def execute_once(self, statement: str, values: Sequence[Any] = (), /) -> Any:  # noqa: ANN401  a cursor
+        """The same of a statement that is planned by its values."""
+        return self._writer.persisting(lambda: self.session.execute_once(statement, values))
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> object:
         """Run a statement for each of these rows of values."""
@@ -169,7 +173,8 @@ class PostgresWriter(Writer):
         """The index as this writer sees it, its uncommitted changes included. Its vectors are compared one by one."""
         generation = self._commit.generation
         shards = {
-            link.number: ShardSnapshot(link, generation, self.manifest, link.collection, 0) for link in self._links
+            link.number: ShardSnapshot(link, generation, self.manifest, link.collection, 0, Memory())
+            for link in self._links
         }
         return ShardedSnapshot(shards, generation, self.manifest, (), _one_by_one)
 
