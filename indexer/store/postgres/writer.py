@@ -38,6 +38,8 @@ _LOCK = 0x4C4F4343
 FAILOVER_S = 60
 """A server that is lost is waited for so long: until its standby has taken over, or it is up again."""
 _PAUSE_S = 0.3
+_DROPPING_MS = 2000
+"""For a schema that somebody reads still: then the next writer drops it."""
 _MOVED_AT_ONCE = 20
 """Papers that are moved from server to server in one commit."""
 
@@ -484,8 +486,8 @@ class PostgresWriter(Writer):
         """Drop what rebuilds that did not end have left, and what was there before one that did."""
         for link in self._links:
             for name in schema.others(link.session, schema.present(link.session)[0]):
-                with suppress(IndexBusyError):  # somebody reads it still: the next writer will
-                    link.run(f"SET lock_timeout = '2s'; DROP SCHEMA {name} CASCADE")
+                with suppress(IndexBusyError):
+                    link.run(f"SET lock_timeout = {_DROPPING_MS}; DROP SCHEMA {name} CASCADE")
             link.run("SET lock_timeout = 0")
 
     def _let_go(self) -> None:
