@@ -482,6 +482,12 @@ class PostgresWriter(Writer):
                 f"((binary_quantize(vector)::bit({self.manifest.model.dim})) bit_hamming_ops); ANALYZE"
             )
 
+    def drop_graphs(self) -> None:
+        """Drop the graphs of vectors, before many times as many come: put in one by one, each takes a millisecond. Until
+        `close` makes them anew, searches compare every vector."""
+        for link in self._links:
+            link.run(f"DROP INDEX IF EXISTS {self._name}.{schema.GRAPH}")
+
     def _drop_others(self) -> None:
         """Drop what rebuilds that did not end have left, and what was there before one that did."""
         for link in self._links:
