@@ -63,7 +63,8 @@ def tried(
         if recall >= WANTED:
             break
     faiss.omp_set_num_threads(0)
-    return f"| {factory.format(n=n_lists)} | {n_bytes:.0f} | {recall:.3f} | {n_probed if 'IVF' in factory else ''} | {ms:.2f} | {made_s:.0f} |"
+    cells = (factory.format(n=n_lists), f"{n_bytes:.0f}", f"{recall:.3f}", n_probed if "IVF" in factory else "")
+    return f"| {' | '.join(map(str, cells))} | {ms:.2f} | {made_s:.0f} |"
 
 
 def _best(
@@ -90,9 +91,8 @@ def main() -> None:
     real = read_real(args.real)
     vectors = np.stack([each.passage for made in make_papers(real, args.size) for each in made.vectors.values()])
     truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :N_BEST]
-    sys.stdout.write(
-        f"{len(vectors):,} vectors\n\n| factory | bytes a vector | recall@10 | lists probed | ms | made in s |\n|---|---|---|---|---|---|\n"
-    )
+    head = ("factory", "bytes a vector", "recall@10", "lists probed", "ms", "made in s")
+    sys.stdout.write(f"{len(vectors):,} vectors\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|\n")
     for factory in FACTORIES:
         sys.stdout.write(tried(factory, vectors, queries, truth) + "\n")
         sys.stdout.flush()
