@@ -361,7 +361,8 @@ class PostgresWriter(Writer):
                 link.run("BEGIN")
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
+        """While it lasts, a server that is lost is an error: what is half done is not to be gone on with."""
         before, self._is_changing = self._is_changing, True
         try:
             yield
