@@ -95,6 +95,18 @@ def sentence_texts(paper: Paper, passages: Sequence[Passage]) -> dict[str, list[
     }
 
 
+def renamed(passages: Sequence[Passage], paper_id: str) -> list[Passage]:
+    """The passages of a paper as they are where it goes by that id."""
+    seen: Counter[str] = Counter()
+    named: list[Passage] = []
+    for each in passages:
+        content = "\x1f".join((paper_id, *each.section, each.text))
+        digest = hashlib.sha256(f"{content}\x1f{seen[content]}".encode()).hexdigest()[:_ID_HEX_DIGITS]
+        seen[content] += 1
+        named.append(replace(each, passage_id=f"{paper_id}:{digest}", paper_id=paper_id))
+    return named
+
+
 def split_block(text: str, block: Block) -> list[Span]:
     """The block's sentences; a table's rows. What they are numbered by, whatever the passages' size."""
     if block.kind == "table":
@@ -355,26 +367,20 @@ def _finish(paper: Paper, drafts: Sequence[_Draft], sizer: _Sizer) -> list[Passa
     embedded = [sizer.embedded_text(draft) for draft in drafts]
     n_wordpieces = sizer.count(embedded)
     n_tokens = count_tokens([paper.text[draft.start : draft.end] for draft in drafts])
-    seen: Counter[str] = Counter()
     passages: list[Passage] = []
     for ordinal, draft in enumerate(drafts):
         section = paper.sections[draft.block.section]
-        path = paper.section_path(draft.block.section)
-        text = paper.text[draft.start : draft.end]
-        content = "\x1f".join((paper.paper_id, *path, text))
-        digest = hashlib.sha256(f"{content}\x1f{seen[content]}".encode()).hexdigest()[:_ID_HEX_DIGITS]
-        seen[content] += 1
         passages.append(
             Passage(
-                passage_id=f"{paper.paper_id}:{digest}",
-                paper_id=paper.paper_id,
+                passage_id="",
+                paper_id="",
                 ordinal=ordinal,
                 start=draft.start,
                 end=draft.end,
-                text=text,
+                text=paper.text[draft.start : draft.end],
                 kind=draft.block.kind,
                 role=section.role,
-                section=path,
+                section=paper.section_path(draft.block.section),
                 section_number=section.number,
                 sentences=tuple(unit.sentence for unit in draft.units),
                 embedded_text=embedded[ordinal],
@@ -382,4 +388,4 @@ def _finish(paper: Paper, drafts: Sequence[_Draft], sizer: _Sizer) -> list[Passa
                 n_tokens=n_tokens[ordinal],
             )
         )
-    return passages
+    return renamed(passages, paper.paper_id)

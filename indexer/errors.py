@@ -6,6 +6,7 @@
     ├── NotFoundError         no such paper or passage                  exit 4, HTTP 404
     ├── SourceError           a paper's file cannot be used             exit 1, HTTP 422
     ├── ModelError            a model cannot be used                    exit 1, HTTP 500
+    ├── ClusterError          other machines cannot do a build's work   exit 1, HTTP 500
     ├── GenerationError       the model that writes answers wrote none  exit 1, HTTP 502
     ├── AccessError           who asks may not do that                  exit 1, HTTP 403
     │   ├── KeyNeededError        no key came along, or none that counts    exit 1, HTTP 401
@@ -90,6 +91,12 @@ class ModelError(LoccitError):
     """A model is missing, is not the one or the kind it should be, or does not load."""
 
     slug = "model-unavailable"
+
+
+class ClusterError(LoccitError):
+    """A cluster cannot be reached, has lost its machines, or has others than a build's work needs."""
+
+    slug = "cluster-unavailable"
 
 
 class GenerationError(LoccitError):

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     precision: Literal["auto", "int8", "fp32", "reference"] = "auto"
     """What the embedding model computes with: int8 where that is faster and close enough, else fp32; or one of them; or
     sentence-transformers itself."""
+    ray: str = ""
+    """The Ray cluster that `index` spreads its work over, `HOST:PORT` of its head or `auto`; empty for none."""
     rerank: str = ""
     """The cross-encoder that ranks the best passages again, a local folder or a hub name; empty for none."""
     host: str = "127.0.0.1"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -132,3 +134,25 @@ class WordEmbedder:
     def encode_query(self, text: str) -> Vectors:
         total = np.sum([_direction(word, self.identity.dim) for word in _WORD.findall(text) or [""]], axis=0)
         return np.asarray(total / np.linalg.norm(total), dtype=np.float32)
+
+
+class SlowEmbedder(WordEmbedder):
+    """One that takes its time, as models do. A text with POISON in it ends the process that counts its words."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        if any("POISON" in text for text in texts):
+            os._exit(1)
+        return super().count(texts)
+
+    def encode(
+        self, passages: Sequence[PassageText], on_progress: Callable[[int], None] = lambda n: None
+    ) -> list[PassageVectors]:
+        time.sleep(0.01 * len(passages))
+        return super().encode(passages, on_progress)
+
+
+def other_weights() -> WordEmbedder:
+    """An embedder of the same name whose weights are others."""
+    embedder = WordEmbedder()
+    embedder.identity = replace(embedder.identity, weights_sha256="1" * 64)
+    return embedder

@@ -368,6 +368,7 @@ ERRORS = {
     "NotFoundError": (404, "not-found"),
     "SourceError": (422, "unusable-source"),
     "ModelError": (500, "model-unavailable"),
+    "ClusterError": (500, "cluster-unavailable"),
     "GenerationError": (502, "generation-failed"),
     "AccessError": (403, "not-allowed"),
     "KeyNeededError": (401, "key-needed"),

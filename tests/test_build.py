@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import indexer.build.embed
-import indexer.build.run
+import indexer.build.workshop
 import indexer.sources.reading
 from indexer.build import BuildReport, Silence, build
 from indexer.config import BuildConfig
@@ -157,7 +157,9 @@ def test_a_bug_that_one_paper_trips_does_not_stop_the_rest(
 ) -> None:
     run(papers, tmp_path / "index")
     before = state(tmp_path / "index")
-    module, name = (indexer.sources.reading, "parse_markdown") if where == "parse" else (indexer.build.run, "chunk")
+    module, name = (
+        (indexer.sources.reading, "parse_markdown") if where == "parse" else (indexer.build.workshop, "chunk")
+    )
     real = getattr(module, name)
 
     def broken(what: str | Paper, *args: object, **kwargs: object) -> object:

@@ -20,6 +20,7 @@ def test_defaults(workdir: Path) -> None:
         k=None,
         model="all-MiniLM-L6-v2",
         max_wordpieces=128,
+        ray="",
         rerank="",
         host="127.0.0.1",
         port=8000,
@@ -50,7 +51,7 @@ def test_an_unknown_key_is_named_with_those_that_are(workdir: Path) -> None:
         load_settings()
     assert str(caught.value) == (
         "loccit.toml sets `indx`, which is no setting: "
-        "there are index, k, model, max_wordpieces, precision, rerank, host, port, public_base_url, keys, "
+        "there are index, k, model, max_wordpieces, precision, ray, rerank, host, port, public_base_url, keys, "
         "allow_anonymous, rate_per_minute, max_waiting, request_timeout_s, allowed_hosts, trusted_proxies, "
         "cors_origins, log_format, log_level, llm_url, "
         "llm_model, llm_timeout_s, llm_prompt_tokens, contact, pmc_url, europepmc_url, tomesphere_url"
@@ -63,8 +64,8 @@ def test_an_unknown_variable_is_named_with_those_that_are(workdir: Path, monkeyp
         load_settings()
     assert str(caught.value) == (
         "the environment sets LOCCIT_INDX, which is no setting: there are LOCCIT_INDEX, LOCCIT_K, LOCCIT_MODEL, "
-        "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT, LOCCIT_PUBLIC_BASE_URL, "
-        "LOCCIT_KEYS, LOCCIT_ALLOW_ANONYMOUS, LOCCIT_RATE_PER_MINUTE, LOCCIT_MAX_WAITING, "
+        "LOCCIT_MAX_WORDPIECES, LOCCIT_PRECISION, LOCCIT_RAY, LOCCIT_RERANK, LOCCIT_HOST, LOCCIT_PORT, "
+        "LOCCIT_PUBLIC_BASE_URL, LOCCIT_KEYS, LOCCIT_ALLOW_ANONYMOUS, LOCCIT_RATE_PER_MINUTE, LOCCIT_MAX_WAITING, "
         "LOCCIT_REQUEST_TIMEOUT_S, LOCCIT_ALLOWED_HOSTS, LOCCIT_TRUSTED_PROXIES, LOCCIT_CORS_ORIGINS, "
         "LOCCIT_LOG_FORMAT, LOCCIT_LOG_LEVEL, "
         "LOCCIT_LLM_URL, LOCCIT_LLM_MODEL, LOCCIT_LLM_KEY, LOCCIT_LLM_TIMEOUT_S, LOCCIT_LLM_PROMPT_TOKENS, "

@@ -708,6 +708,7 @@ PROTOCOL_ERRORS = {  # what a class is where a resource is read: by the newest p
     "NotFoundError": (-32602, -32002),
     "SourceError": (-32602, -32602),
     "ModelError": (-32603, -32603),
+    "ClusterError": (-32603, -32603),
     "GenerationError": (-32603, -32603),
     "AccessError": (-32602, -32602),
     "KeyNeededError": (-32602, -32602),

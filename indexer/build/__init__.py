@@ -1,7 +1,7 @@
 """Sources -> index, incrementally: unchanged files cost a hash, a changed one only its changed passages.
 
-`run` goes through the files, `identity` tells which of them are of one paper, `embed` makes and stores what is new,
-`report` says what was done. Here they are put together.
+`run` goes through the files, `workshop` takes each one's paper apart, `identity` tells which of them are of one paper,
+`embed` makes and stores what is new, `report` says what was done. Here they are put together.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from tempfile import TemporaryDirectory
 from indexer.build.embed import Embedding
 from indexer.build.report import BuildReport, Failure, Progress, Silence, Version
 from indexer.build.run import Run
+from indexer.build.workshop import Bench, Workshop
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder
 from indexer.errors import IndexDamagedError, IndexMismatchError
 from indexer.sources import Changes, find_sources, only_of
 from indexer.store import IndexPlace, Manifest, Writer, is_index, open_writer
 
-__all__ = ["BuildReport", "Failure", "Progress", "Silence", "Version", "build"]
+__all__ = ["BuildReport", "Failure", "Progress", "Silence", "Version", "Workshop", "build"]
 
 
 def build(
@@ -37,12 +38,14 @@ def build(
     changed: Changes = None,
     may_be_empty: bool = False,
     progress: Progress | None = None,
+    workshop: Workshop | None = None,
 ) -> BuildReport:
     """Bring the index at `place` up to date with the papers' files below `paths`.
 
     One bad file does not stop the rest: it stands in the report. A `dry_run` tells what would be done, embeds nothing
     and leaves the index as it is. Where `changed` names files, only those are looked at.
     A folder without papers is an error unless it `may_be_empty`: a drive that is not there looks like one.
+    Papers are made of files in the `workshop`: in this process, unless one is given.
 
     Raises SourceError for a path that is not there or holds no papers, and the IndexStateError that fits.
     """
@@ -51,14 +54,16 @@ def build(
     wanted = only_of(files, changed)
     manifest = Manifest(config, embedder.identity, embedder.encoder)
     report, progress = BuildReport(dry_run=dry_run), progress or Silence()
+    workshop = workshop or Bench(config, embedder)
     with ExitStack() as stack:
         writer = stack.enter_context(_writer(place, manifest, rebuild, dry_run, stack))
-        embedding = Embedding(writer, embedder, report, progress, stack.enter_context(ThreadPoolExecutor(1)))
-        run = Run(writer, embedder, config, files, embedding, report)
+        # Beside the batch that is embedded one may wait: for a CPU, or only for CPUs elsewhere.
+        threads = stack.enter_context(ThreadPoolExecutor(2 if workshop.works_ahead else 1))
+        embedding = Embedding(writer, embedder, report, progress, threads)
+        run = Run(writer, workshop, files, embedding, report)
         progress.started(len(wanted))
         try:
-            for file in wanted:
-                run.take(file)
+            run.take_all(wanted)
             run.take_again(wanted)
             run.look_for_vanished(paths, files, prune=prune)
             run.regroup()

@@ -141,6 +141,8 @@ class Embedding:
             self._report.n_passages += len(each.passages)
             self._report.n_reused += len(reused)
             self._report.n_embedded += len({passage.passage_id for passage in each.waiting()})
+            if not self._report.dry_run:
+                self._report.n_wordpieces += sum(passage.n_wordpieces for passage in each.waiting())
             self._report.left_out = dict(Counter(self._report.left_out) + Counter(each.left_out))
             self.advanced(1, len(each.passages), 0)
         self._writer.checkpoint()
@@ -158,7 +160,6 @@ class Embedding:
         def heard(n_wordpieces: int) -> None:
             if self._stopped.is_set():
                 raise CancelledError
-            self._report.n_wordpieces += n_wordpieces
             self.advanced(0, 0, n_wordpieces)
 
         vectors = self._embedder.encode(texts, on_progress=heard)

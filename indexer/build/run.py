@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from indexer.abbreviations import find_abbreviations
-from indexer.aliases import find_aliases
 from indexer.build.embed import Embedding, Pending
-from indexer.build.identity import best_of, parts_of, record_of, why_in, why_one
+from indexer.build.identity import best_of, parts_of, why_in, why_one
 from indexer.build.report import BuildReport, Failure, Version
-from indexer.chunking import chunk, left_out
-from indexer.config import BuildConfig
-from indexer.embedding import Embedder, PassageVectors
+from indexer.build.workshop import Job, Parts, Sheet, Workshop
+from indexer.embedding import PassageVectors
 from indexer.errors import SourceError
-from indexer.papers import CONTENT_KINDS, Paper
+from indexer.papers import Paper
 from indexer.provenance import digest_of_provenance
 from indexer.sources import (
     SourceFile,
-    bugs_named,
     check_name,
     is_part,
     is_there,
     named_by_path,
     parse_bytes,
-    parse_source,
     path_ids,
     printable,
     read_bytes,
     stem_ids,
+    with_provenance,
 )
 from indexer.store import FailedFile, FileRecord, Writer
 
@@ -46,6 +43,33 @@ class _Displaced:
 
     sha256: str
     vectors: dict[str, PassageVectors]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A file that was looked at and waits for its turn."""
+
+    file: SourceFile
+    sha256: str = ""
+    provenance: str = ""
+    n_bytes: int = 0
+    """That its job holds."""
+    job: Job | None = None
+    """None for a file that was as the index knew it, and for one that is `wrong`."""
+    wrong: SourceError | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its turn would not be waited for."""
+        return self.job is None or self.job.is_done()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The paper that a file holds, by the id that it goes by, and the job that takes it apart."""
+
+    paper: Paper
+    job: Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +89,14 @@ class Run:
     def __init__(
         self,
         writer: Writer,
-        embedder: Embedder,
-        config: BuildConfig,
+        workshop: Workshop,
         files: Sequence[SourceFile],
         embedding: Embedding,
         report: BuildReport,
     ) -> None:
         self.report = report
         self._writer = writer
-        self._embedder = embedder
-        self._config = config
+        self._workshop = workshop
         self._embedding = embedding
         self._stem_ids = stem_ids(files)
         self._holding: dict[str, bool] = {}
@@ -92,11 +114,37 @@ class Run:
         for origin in writer.files.left_over():
             writer.forget_file(origin)
 
-    def take(self, file: SourceFile) -> None:
-        """One file: skip it, note its move, or parse it and queue its passages."""
-        origin = str(file.path)
+    def take_all(self, files: Sequence[SourceFile]) -> None:
+        """These files, in order. The work on some is begun ahead, as long as the workshop has room."""
+        begun: deque[_Look] = deque()
+        for file in files:
+            while begun and (begun[0].is_ready or not self._has_room(begun)):
+                self._take_turn(begun.popleft())
+            begun.append(self._look(file))
+        for look in begun:
+            self._take_turn(look)
+
+    def _has_room(self, begun: Sequence[_Look]) -> bool:
+        jobs = [look for look in begun if look.job is not None]
+        return self._workshop.has_room(len(jobs), sum(look.n_bytes for look in jobs))
+
+    def _look(self, file: SourceFile) -> _Look:
+        """What the file holds now; the work on it is begun, unless it is as the index knows it."""
         try:
-            self._take(file, origin)
+            check_name(file.path)
+            sheet = _sheet_of(file)
+        except SourceError as error:
+            return _Look(file, wrong=error)
+        sha256 = hashlib.sha256(sheet.raw).hexdigest()
+        if self._workshop.works_ahead and _is_as(self._writer.files.at(str(file.path)), sha256, sheet.provenance):
+            return _Look(file, sha256, sheet.provenance)
+        return _Look(file, sha256, sheet.provenance, len(sheet.raw), self._workshop.begin(sheet))
+
+    def _take_turn(self, look: _Look) -> None:
+        """One file: skip it, note its move, or queue its paper's passages."""
+        file, origin = look.file, str(look.file.path)
+        try:
+            self._take(look, origin)
             self._holding[origin] = True
         except SourceError as error:
             stays = "; what was indexed of it before stays" if self._writer.files.at(printable(origin)) else ""
@@ -109,20 +157,21 @@ class Run:
         told = {printable(file.source) for file in again}
         self.report.failed[:] = [each for each in self.report.failed if each.source not in told]
         self._failed[:] = [each for each in self._failed if each.source not in told]
-        for file in again:
-            self.take(file)
+        self.take_all(again)
 
-    def _take(self, file: SourceFile, origin: str) -> None:
-        check_name(file.path)
-        raw = read_bytes(file.path)
-        provenance = digest_of_provenance(file.path)
+    def _take(self, look: _Look, origin: str) -> None:
+        if look.wrong is not None:
+            raise look.wrong
         here = self._writer.files.at(origin)
-        if here is not None and (here.sha256, here.provenance) == (hashlib.sha256(raw).hexdigest(), provenance):
-            self._unchanged(here, file.source)
+        if here is not None and _is_as(here, look.sha256, look.provenance):
+            self._unchanged(here, look.file.source)
             return
-        paper = self._named(parse_source(file, raw), file, here)
-        record = record_of(paper, origin, provenance)
-        self._settle(self._group_of(record, here), {origin: paper}, here)
+        # What was known of it when it was looked at may be forgotten by now.
+        job = look.job or self._workshop.begin(_sheet_of(look.file))
+        found, record = job.opened()
+        paper = self._named(with_provenance(found, look.file), look.file, here)
+        record = _recorded_as(record, paper)
+        self._settle(self._group_of(record, here), {origin: _Opened(paper, job)}, here)
 
     def _fail(self, file: SourceFile, reason: str) -> None:
         self.report.failed.append(Failure(printable(file.source), reason))
@@ -195,29 +244,29 @@ class Run:
         others = [each for origin, each in clashing.items() if origin not in reached]
         return steps[1:], list(gone.values()), others
 
-    def _settle(self, group: _Group, papers: dict[str, Paper], here: FileRecord | None = None) -> None:
+    def _settle(self, group: _Group, opened: dict[str, _Opened], here: FileRecord | None = None) -> None:
         """Have the best file of the group searched, and the others known as its versions.
 
-        `papers`: what was parsed already, by file. `here`: what is known of the file that was looked at. Raises
+        `opened`: what was opened already, by file. `here`: what is known of the file that was looked at. Raises
         SourceError, and has changed nothing then.
         """
         best = best_of(group.files)
         if here is not None or group.gone or len(group.files) > 1:
             self._shaken += [*group.paper_ids, best.own_id, *(each.paper_id for each in group.files)]
         leaving = here if here is not None and here.paper_id not in group.paper_ids else None
-        if best.origin not in papers and best.is_searched:
+        if best.origin not in opened and best.is_searched:
             self._leave(leaving)
             self._keep_versions(group, best, best.paper_id)
             for other in group.paper_ids - {best.paper_id}:
                 self._take_down(other)
-            self._embedding.advanced(len(papers), 0, 0)
+            self._embedding.advanced(len(opened), 0, 0)
             return
-        if best.origin not in papers:
-            papers[best.origin], best = _read_again(best)
-        paper = papers[best.origin]
+        if best.origin not in opened:
+            opened[best.origin], best = self._read_again(best)
+        paper, job = opened[best.origin].paper, opened[best.origin].job
         stored = self._stored(paper.paper_id)
         same = stored is not None and (stored.sha256, stored.provenance) == (best.sha256, best.provenance)
-        pending = None if same else self._taken_apart(paper, best.origin)
+        pending = None if same else _pending(paper, best.origin, job.parts(paper))
         # Whatever can be wrong with the file has shown by now: from here on the index changes.
         self._leave(leaving)
         before = {each for each in group.paper_ids | {paper.paper_id} if self._is_known(each)}
@@ -230,6 +279,14 @@ class Run:
             self._embedding.advanced(1, 0, 0)
         else:
             self._queue(pending, before)
+
+    def _read_again(self, record: FileRecord) -> tuple[_Opened, FileRecord]:
+        """What the file holds now. Raises SourceError."""
+        file = SourceFile(Path(record.origin), record.source)
+        job = self._workshop.begin(_sheet_of(file))
+        found, now = job.opened()
+        paper = _named_as(record, with_provenance(found, file))
+        return _Opened(paper, job), _recorded_as(now, paper)
 
     def _stored(self, paper_id: str) -> FileRecord | None:
         """The searched file of a paper that is in the index, not on its way there."""
@@ -285,17 +342,6 @@ class Run:
         if self._displaced.pop(paper_id, None) is not None:
             self.report.removed.remove(paper_id)
         self.report.moved.append(paper_id)
-
-    def _taken_apart(self, paper: Paper, origin: str) -> Pending:
-        """The paper's passages and names. Raises SourceError when the passages would not hold all of it."""
-        with bugs_named(paper.source):
-            passages = chunk(paper, self._config, self._embedder.count, self._embedder.identity.max_wordpieces)
-            out = left_out(paper, passages)
-            names = find_abbreviations(paper), find_aliases(paper)
-        lost = {kind: n for kind, n in out.items() if kind in CONTENT_KINDS}
-        if lost:
-            raise SourceError(f"characters would be lost in chunking ({lost}): please report this file as a bug")
-        return Pending(paper, origin, passages, {**out, **paper.dropped}, *names)
 
     def _queue(self, pending: Pending, before: set[str]) -> None:
         """Have the paper embedded and stored, in place of those that it went by `before`."""
@@ -399,6 +445,25 @@ class Run:
         self._writer.keep_failures([*self._failed, *(each for each in others if is_there(Path(each.origin)))])
 
 
+def _sheet_of(file: SourceFile) -> Sheet:
+    """The file as it is now. Raises SourceError."""
+    return Sheet(file, file.format, read_bytes(file.path), digest_of_provenance(file.path))
+
+
+def _is_as(known: FileRecord | None, sha256: str, provenance: str) -> bool:
+    """Whether that is what is known of a file."""
+    return known is not None and (known.sha256, known.provenance) == (sha256, provenance)
+
+
+def _recorded_as(record: FileRecord, paper: Paper) -> FileRecord:
+    """The record of a file whose paper goes by that id, and of which more may be known than the file says."""
+    return replace(record, paper_id=paper.paper_id, own_id=paper.paper_id, notices=paper.notices)
+
+
+def _pending(paper: Paper, origin: str, parts: Parts) -> Pending:
+    return Pending(paper, origin, parts.passages, parts.left_out, parts.abbreviations, parts.aliases)
+
+
 def _holds_still(record: FileRecord) -> bool:
     """Whether the file holds that paper now. One that cannot be read holds nothing."""
     file = SourceFile(Path(record.origin), record.source)
@@ -417,13 +482,6 @@ def _named_as(record: FileRecord, paper: Paper) -> Paper:
     path = Path(record.origin)
     known = named_by_path(paper, path) and record.own_id in path_ids(path)
     return replace(paper, paper_id=record.own_id) if known else paper
-
-
-def _read_again(record: FileRecord) -> tuple[Paper, FileRecord]:
-    """What the file holds now. Raises SourceError."""
-    file = SourceFile(Path(record.origin), record.source)
-    paper = _named_as(record, parse_source(file, read_bytes(file.path)))
-    return paper, record_of(paper, record.origin, digest_of_provenance(file.path))
 
 
 def _are_one_file(one: Path, other: Path) -> bool:

@@ -16,7 +16,7 @@ from indexer.sources.files import (
 )
 from indexer.sources.manuscripts import is_part
 from indexer.sources.naming import named_by_path, path_ids, stem_ids
-from indexer.sources.reading import bugs_named, parse_bytes, parse_source
+from indexer.sources.reading import bugs_named, parse_bytes, parse_source, with_provenance
 from indexer.sources.watching import Changes, changes, only_of
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "printable",
     "read_bytes",
     "stem_ids",
+    "with_provenance",
 ]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from indexer.errors import LoccitError, SourceError
 from indexer.jats import read_jats
 from indexer.markdown import parse_markdown
-from indexer.papers import Paper
+from indexer.papers import Paper, SourceFormat
 from indexer.provenance import provenance_of
 from indexer.sources.files import SourceFile
 from indexer.sources.naming import path_ids
@@ -26,7 +26,11 @@ _log = logging.getLogger(__name__)
 
 def parse_source(file: SourceFile, raw: bytes) -> Paper:
     """The paper in the file, with what is kept beside it of where it came from. Raises SourceError."""
-    paper = parse_bytes(file, raw)
+    return with_provenance(parse_bytes(file, raw), file)
+
+
+def with_provenance(paper: Paper, file: SourceFile) -> Paper:
+    """The paper, and what is kept beside its file of where it came from. Raises SourceError."""
     came = provenance_of(file.path)
     if came is None:
         return paper
@@ -34,19 +38,20 @@ def parse_source(file: SourceFile, raw: bytes) -> Paper:
     return replace(paper, licence=paper.licence or came.licence, notices=notices)
 
 
-def parse_bytes(file: SourceFile, raw: bytes) -> Paper:
-    """The paper in the file, by the file alone.
+def parse_bytes(file: SourceFile, raw: bytes, written: SourceFormat | None = None) -> Paper:
+    """The paper in the file, by the file alone; `written` in that format, which is known without the file at hand.
 
     Raises SourceError for a file that is no text of its kind or has no words, and for one that trips a bug.
     """
     sha256 = hashlib.sha256(raw).hexdigest()
+    written = written or file.format
     with bugs_named(file.source):
-        if file.format == "jats":
+        if written == "jats":
             article = read_jats(raw)
             _check_length(article.markdown)
             paper = parse_markdown(article.markdown, source=file.source, sha256=sha256)
             return replace(paper, format="jats", dropped=article.left_out)
-        paper = replace(parse_markdown(_text_of(raw), source=file.source, sha256=sha256), format=file.format)
+        paper = replace(parse_markdown(_text_of(raw), source=file.source, sha256=sha256), format=written)
         return replace(paper, paper_id=path_ids(file.path)[0]) if paper.paper_id == file.path.name else paper
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +15,11 @@ import typer
 from indexer.errors import LoccitError, SourceError, UsageError
 from service import terminal
 from service.cli.opening import embedder_of, omitted_bodies, opened, settings_of
-from service.cli.options import Index, Json
+from service.cli.options import Index, Json, utf8
 
 if TYPE_CHECKING:
-    from indexer.build import BuildReport
+    from indexer.build import BuildReport, Workshop
+    from indexer.config import BuildConfig
     from indexer.embedding import Embedder
     from indexer.sources import Changes
     from service.config import Settings
@@ -61,19 +62,29 @@ def index_command(
         int | None,
         typer.Option(metavar="N", help="Aim for passages of at most N of the model's tokens (default: 128)."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            parser=utf8,
+            help="Spread the work over this Ray cluster: HOST:PORT of its head, or auto (default: none; needs "
+            "loccit[ray], on each of its nodes).",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring the index up to date with papers in Markdown or JATS XML. Only what changed is embedded."""
     if watch and dry_run:
         raise UsageError("--watch keeps an index in step and --dry-run changes none: leave one of them out")
-    settings = settings_of(index=index, model=model, max_wordpieces=max_wordpieces)
+    settings = settings_of(index=index, model=model, max_wordpieces=max_wordpieces, ray=ray)
     given = paths or DEFAULT_PATHS
     embedder = _embedder(settings, given, may_be_empty=watch)
-    run = partial(_run, settings, given, embedder)
-    if watch:
-        _watch(settings, given, run, rebuild=rebuild, as_json=as_json)
-        return
-    report, n_files = run(rebuild=rebuild, prune=prune, dry_run=dry_run)
+    with _spread(settings, embedder) as (embedder, workshop):
+        run = partial(_run, settings, given, embedder, workshop)
+        if watch:
+            _watch(settings, given, run, rebuild=rebuild, as_json=as_json)
+            return
+        report, n_files = run(rebuild=rebuild, prune=prune, dry_run=dry_run)
     _show(settings, report, n_files, as_json=as_json)
     if report.failed:
         raise typer.Exit(EXIT_FAILED_FILES)
@@ -93,10 +104,33 @@ def _embedder(settings: Settings, paths: Sequence[Path], *, may_be_empty: bool =
         return embedder_of(settings, settings.model)
 
 
+@contextmanager
+def _spread(settings: Settings, embedder: Embedder) -> Iterator[tuple[Embedder, Workshop | None]]:
+    """What embeds and what takes papers apart: a cluster's machines, or this process alone. Raises ClusterError."""
+    if not settings.ray:
+        yield embedder, None
+        return
+    from indexer.build.spread import joined
+    from indexer.embedding import load_embedder
+
+    load = partial(load_embedder, settings.model, threads=1, precision=settings.precision)
+    with ExitStack() as stack:
+        with terminal.working("joining the cluster"):
+            cluster = stack.enter_context(joined(settings.ray, _config(settings), embedder, load))
+        yield cluster.embedder, cluster
+
+
+def _config(settings: Settings) -> BuildConfig:
+    from indexer.config import BuildConfig
+
+    return BuildConfig(model=settings.model, max_wordpieces=settings.max_wordpieces)
+
+
 def _run(
     settings: Settings,
     paths: Sequence[Path],
     embedder: Embedder,
+    workshop: Workshop | None = None,
     *,
     rebuild: bool = False,
     prune: bool = False,
@@ -106,22 +140,21 @@ def _run(
 ) -> tuple[BuildReport, int]:
     """What a build did, and how many files it looked at."""
     from indexer.build import build
-    from indexer.config import BuildConfig
 
-    config = BuildConfig(model=settings.model, max_wordpieces=settings.max_wordpieces)
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with terminal.BuildProgress() as progress:
         report = build(
             paths,
             settings.index,
             embedder,
-            config,
+            _config(settings),
             rebuild=rebuild,
             prune=prune,
             dry_run=dry_run,
             changed=changed,
             may_be_empty=may_be_empty,
             progress=progress,
+            workshop=workshop,
         )
     return report, progress.n_files
 

@@ -478,9 +478,9 @@ def test_a_graph_finds_the_nearest(kind: Kind, server: Server, tmp_path: Path, m
     """Of 480 vectors where 100 are the most that are all compared: on one server, or about 240 on each of two."""
     for module in (postgres_snapshot, postgres_writer):
         monkeypatch.setattr(module, "EXACT_ROWS", 100)
-    monkeypatch.setattr(postgres_snapshot, "_MIN_CANDIDATES", 100)
+    monkeypatch.setattr(postgres_snapshot, "_EXACT_SELECTED", 100)
     write_papers(tmp_path / "papers", n=96)
-    wide = WordEmbedder(dim=128)
+    wide = WordEmbedder(dim=256)
     with server.fresh_database() as one, server.fresh_database() as two:
         url = server.url(one)
         build([tmp_path / "papers"], url, wide, CONFIG)
@@ -508,7 +508,7 @@ def test_a_graph_finds_the_nearest(kind: Kind, server: Server, tmp_path: Path, m
             ):
                 shares = []
                 for word in WORDS:
-                    found, best = nearest(snapshot, f"{word} of the old mouse", 10, selection)
+                    found, best = nearest(snapshot, f"{word} of the old mouse", 20, selection)
                     shares.append(len(set(found) & set(best)) / len(best))
                 assert np.mean(shares) >= share, (selection, shares)
                 found, best = nearest(snapshot, "old", 10_000, selection)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from indexer.errors import IndexMissingError, IndexStateError, IndexUnreachableError
 from indexer.store.manifest import Commit, Manifest, read_commit, read_meta
-from indexer.store.postgres.schema import connect, enter, present, shards_of
+from indexer.store.postgres.schema import check_first, connect, enter, present, shards_of
 from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedSnapshot
 from indexer.store.postgres.snapshot import Memory, ShardSnapshot, read_collection
@@ -60,8 +60,7 @@ class _Shard:
         """A session that holds one moment still. Raises IndexUnreachableError."""
         if time.monotonic() < self.down_until:
             raise IndexUnreachableError(f"{shown(self.url)} did not answer a moment ago; check that it is up")
-        while self.idle:
-            session = self.idle.pop()
+        while (session := self._idle_one()) is not None:
             try:
                 session.hold_still()
             except IndexUnreachableError:  # it was restarted since: another session may do
@@ -69,10 +68,26 @@ class _Shard:
             else:
                 return session
         try:
-            session = connect(self.url, patience_s=_PATIENCE_S)
-            session.hold_still()
+            session = self._connected()
         except IndexUnreachableError:
             self.down_until = time.monotonic() + _RETRY_S
+            raise
+        return session
+
+    def _idle_one(self) -> Session | None:
+        try:
+            return self.idle.pop()
+        except IndexError:  # also where another thread took the last one just now
+            return None
+
+    def _connected(self) -> Session:
+        session = connect(self.url, patience_s=_PATIENCE_S)
+        try:
+            if self.number == 0:
+                check_first(session)
+            session.hold_still()
+        except BaseException:
+            session.close()
             raise
         return session
 
@@ -84,6 +99,12 @@ class _Shard:
 
     def open(self) -> _Open:
         """A session and what it sees. Raises the IndexStateError that fits."""
+        try:
+            return self._open()
+        except IndexMissingError:  # or it was built anew, and the old schema dropped as this looked for it
+            return self._open()
+
+    def _open(self) -> _Open:
         session = self.lend()
         try:
             return _Open(self, session, *self._seen(session))
@@ -131,8 +152,12 @@ class PostgresReader:
         self._seen: Commit | None = None
         """The first server's commit when it was asked which others there are."""
         self._threads = ThreadPoolExecutor(_THREADS, "shards")
-        with self.snapshot():
-            pass  # a damaged or foreign index is found now, not at the first question
+        try:
+            with self.snapshot():
+                pass  # a damaged or foreign index is found now, not at the first question
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def snapshot(self) -> Iterator[ShardedSnapshot]:
@@ -194,7 +219,8 @@ class PostgresReader:
         if first is None or first.commit == self._seen:
             return False
         before, others = len(self._shards), shards_of(first.session)
-        self._shards |= {number: _Shard(number, url) for number, url in others if number not in self._shards}
+        for number, url in others:
+            self._shards.setdefault(number, _Shard(number, url))
         self._seen = first.commit
         return len(self._shards) > before
 

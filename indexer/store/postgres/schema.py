@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from indexer.errors import IndexMismatchError, IndexMissingError
+from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
 from indexer.papers import PaperOrder
 from indexer.store.manifest import Commit, Manifest
 from indexer.store.postgres.session import Session
@@ -200,6 +200,18 @@ def others(session: Session, name: str) -> list[str]:
 def add_shard(session: Session, number: int, url: str) -> None:
     """Note on the first server that another one shares the index, once the session's transaction is committed."""
     session.execute(f"INSERT INTO {HOME}.shards VALUES (?, ?)", (number, url))
+
+
+def belong(session: Session, first: str) -> None:
+    """Note on a server that it has a part of an index, and which server is that index's first."""
+    session.execute(f"INSERT INTO {HOME}.shards VALUES (0, ?) ON CONFLICT (number) DO UPDATE SET url = ?", (first,) * 2)
+
+
+def check_first(session: Session) -> None:
+    """Raise UsageError for a server that has a part of an index, and is not its first one."""
+    row = session.execute(f"SELECT url FROM {HOME}.shards WHERE number = 0").fetchone()
+    if row is not None:
+        raise UsageError(f"{session.place} has a part of the index at {row[0]}: give the URL of that")
 
 
 def shards_of(session: Session) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -148,6 +148,15 @@ class Session:
     def is_lost(self) -> bool:
         """Whether the connection is of no use any more."""
         return self._connection.closed
+
+    def leave(self) -> None:
+        """End the transaction and the connection, all locks let go when this returns: the server takes its time to
+        notice that a connection is gone."""
+        self.let_go()
+        with suppress(IndexUnreachableError):
+            if not self.is_lost:
+                self.run("SELECT pg_advisory_unlock_all()")
+        self.close()
 
     def close(self) -> None:
         """End the connection."""

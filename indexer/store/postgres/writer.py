@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from indexer.errors import IndexBusyError, IndexUnreachableError, UsageError
+from indexer.errors import IndexBusyError, IndexMissingError, IndexUnreachableError, UsageError
 from indexer.store import postings
 from indexer.store.files import FailedFile, FileRecord, Files
-from indexer.store.manifest import Commit, Manifest, read_meta
+from indexer.store.manifest import Commit, Manifest, read_commits, read_meta
 from indexer.store.postgres import schema
 from indexer.store.postgres.loading import Types, load, types_of
 from indexer.store.postgres.session import Session, says_password, shown
@@ -38,6 +38,8 @@ _LOCK = 0x4C4F4343
 FAILOVER_S = 60
 """A server that is lost is waited for so long: until its standby has taken over, or it is up again."""
 _PAUSE_S = 0.3
+_DROPPING_MS = 2000
+"""For a schema that somebody reads still: then the next writer drops it."""
 _MOVED_AT_ONCE = 20
 """Papers that are moved from server to server in one commit."""
 
@@ -121,7 +123,7 @@ class _Link:
         """End the session, and forget what was done in it."""
         self.new.clear()
         if self._session is not None:
-            self._session.close()
+            self._session.leave()
 
 
 class PostgresWriter(Writer):
@@ -192,10 +194,11 @@ class PostgresWriter(Writer):
     def put_many(self, papers: Sequence[PaperRows]) -> None:
         """The same of several papers, in less time than one by one."""
 
+        last = {rows["papers"][0]["paper_id"]: rows for rows in papers}
+
         def put() -> None:
             homes: dict[int, list[PaperRows]] = {}
-            for rows in papers:
-                paper_id = rows["papers"][0]["paper_id"]
+            for paper_id, rows in last.items():
                 homes.setdefault(self._home(paper_id).number, []).append(rows)
                 for link in self._links:
                     link.take_out(paper_id)
@@ -275,11 +278,15 @@ class PostgresWriter(Writer):
         session = Session(url, target_session_attrs="read-write")
         try:
             schema.migrate(session)
-            if schema.present(session)[0]:
+            left = schema.present(session)[0]
+            if left and not self._was_half_added(session, left):
                 raise UsageError(f"{session.place} has an index already: name a database that has none")
             session.run("BEGIN")
+            if left:
+                session.run(f"DROP SCHEMA {left} CASCADE")
             schema.make(session, self._name, self.manifest, self._commit)
             schema.show(session, self._name)
+            schema.belong(session, self.place)
             session.run("COMMIT")
         finally:
             session.close()
@@ -291,6 +298,12 @@ class PostgresWriter(Writer):
         self._change(lambda: schema.add_shard(first.session, number, url))
         self.commit()
         return number
+
+    def _was_half_added(self, session: Session, name: str) -> bool:
+        """Whether a server has no more than a shard gets at first: whoever added it came no further."""
+        schema.enter(session, name)
+        commits = read_commits(session)
+        return len(commits) == 1 and commits <= read_commits(self._links[0])
 
     def rebalance(self, heard: Callable[[int, int], None] = lambda done, n: None) -> int:
         """Move the papers that stand on another server than new ones of their ids would. How many these were.
@@ -426,10 +439,8 @@ class PostgresWriter(Writer):
         """
         first = self._links[0]
         first.reach()
-        if not value(first, "SELECT pg_try_advisory_lock(?)", (_LOCK,)):
-            raise IndexBusyError(
-                f"another process is writing to {self.place}: wait for it to end, then run the command again"
-            )
+        schema.check_first(first.session)
+        _lock(first.session)
         known = {link.number: link for link in self._links}
         for number, url in schema.shards_of(first.session):
             if number not in known:
@@ -439,6 +450,8 @@ class PostgresWriter(Writer):
         for link in self._links:
             schema.settle(link.session, first.session)
         self._name = self._name or schema.present(first.session)[0]
+        if not self._name:
+            raise IndexMissingError(f"there is no index in {self.place}: run `loccit index PATH... --index URL`")
         for link in self._links:
             schema.enter(link.session, self._name)
 
@@ -469,12 +482,20 @@ class PostgresWriter(Writer):
                 f"((binary_quantize(vector)::bit({self.manifest.model.dim})) bit_hamming_ops); ANALYZE"
             )
 
+    def drop_graphs(self) -> None:
+        """Drop the graphs of vectors, before many times as many come: put in one by one, each takes a millisecond.
+
+        Until `close` makes them anew, searches compare every vector.
+        """
+        for link in self._links:
+            link.run(f"DROP INDEX IF EXISTS {self._name}.{schema.GRAPH}")
+
     def _drop_others(self) -> None:
         """Drop what rebuilds that did not end have left, and what was there before one that did."""
         for link in self._links:
             for name in schema.others(link.session, schema.present(link.session)[0]):
-                with suppress(IndexBusyError):  # somebody reads it still: the next writer will
-                    link.run(f"SET lock_timeout = '2s'; DROP SCHEMA {name} CASCADE")
+                with suppress(IndexBusyError):
+                    link.run(f"SET lock_timeout = {_DROPPING_MS}; DROP SCHEMA {name} CASCADE")
             link.run("SET lock_timeout = 0")
 
     def _let_go(self) -> None:
@@ -486,6 +507,9 @@ def _make_first(url: str, manifest: Manifest) -> None:
     """Have an index on the server: an empty one where there was none."""
     session = Session(url, target_session_attrs="read-write")
     try:
+        if schema.version_of(session) == schema.SCHEMA_VERSION and schema.present(session)[0]:
+            return
+        _lock(session)
         schema.migrate(session)
         if not schema.present(session)[0]:
             session.run("BEGIN")
@@ -494,7 +518,15 @@ def _make_first(url: str, manifest: Manifest) -> None:
             schema.show(session, name)
             session.run("COMMIT")
     finally:
-        session.close()
+        session.leave()
+
+
+def _lock(session: Session) -> None:
+    """Be the one who writes, until the session ends. Raises IndexBusyError."""
+    if not value(session, "SELECT pg_try_advisory_lock(?)", (_LOCK,)):
+        raise IndexBusyError(
+            f"another process is writing to {session.place}: wait for it to end, then run the command again"
+        )
 
 
 def _weight(number: int, paper_id: str) -> bytes:
