@@ -356,7 +356,7 @@ def test_a_server_without_pgvector(loccit: Loccit, database: str, corpus: Path) 
         ("postgresql://u:Sesam@h:99999/d", "the index's URL cannot be read"),
         ("postgresql://u:Sesam@h/d?password", "the index's URL cannot be read"),
         ("postgresql://u:Sesam@[::1/d", "the index's URL cannot be read"),
-        ("postgresql://u:Sesam@h/d?sesam=1", 'invalid URI query parameter: "sesam"'),
+        ("postgresql://u:Sesam@h/d?sesam=1", "the index's URL cannot be read"),
     ],
 )
 def test_a_url_that_names_none(
