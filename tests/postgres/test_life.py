@@ -194,5 +194,6 @@ def test_a_life_beside_one_in_a_folder(
             with reader.snapshot() as snapshot, oracle.snapshot() as other:
                 try:
                     assert_alike(snapshot, other)
-                except AssertionError:
-                    pytest.fail(f"after {life.done}")
+                except AssertionError as error:
+                    error.add_note(f"after {life.done}")
+                    raise
