@@ -36,7 +36,6 @@ WEAK_COPYLEFT = {
     "tqdm": "MPL-2.0",
     "psycopg": "LGPL-3.0-only",
     "psycopg-binary": "LGPL-3.0-only",
-    "psycopg-pool": "LGPL-3.0-only",
 }
 """Looked at one by one. The MPL covers their own files, which are used as they come. The LGPL covers the library, and
 any program may use it that leaves it replaceable: loccit imports psycopg, an extra, as pip installed it."""

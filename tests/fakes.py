@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from indexer.embedding import Encoder, ModelIdentity, PassageText, PassageVectors, Vectors
+from indexer.errors import ModelError
 from indexer.papers import BlockKind, Passage, Sentence
 from indexer.sentences import split_sentences
 from indexer.store import StoredPaper, StoredPassage
@@ -147,6 +148,8 @@ class SlowEmbedder(WordEmbedder):
     def encode(
         self, passages: Sequence[PassageText], on_progress: Callable[[int], None] = lambda n: None
     ) -> list[PassageVectors]:
+        if max(self.count([each.text for each in passages]), default=0) > self.identity.max_wordpieces:
+            raise ModelError("a text would be cut")
         time.sleep(0.01 * len(passages))
         return super().encode(passages, on_progress)
 

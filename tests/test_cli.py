@@ -85,9 +85,9 @@ def test_help_loads_nothing_heavy(workdir: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert (
-        " ".join(COMMANDS)
-        == "index fetch ask search show verify papers remove info doctor backup restore eval serve tools mcp keys"
+    assert " ".join(COMMANDS) == (
+        "index fetch ask search show verify papers remove info doctor backup restore copy shards eval serve tools mcp "
+        "keys"
     )
 
 

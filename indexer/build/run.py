@@ -121,8 +121,8 @@ class Run:
             while begun and (begun[0].is_ready or not self._has_room(begun)):
                 self._take_turn(begun.popleft())
             begun.append(self._look(file))
-        for look in begun:
-            self._take_turn(look)
+        while begun:
+            self._take_turn(begun.popleft())
 
     def _has_room(self, begun: Sequence[_Look]) -> bool:
         jobs = [look for look in begun if look.job is not None]

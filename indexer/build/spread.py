@@ -32,7 +32,7 @@ from indexer.build.workshop import Bench, Job, Parts, Sheet, open_sheet, take_ap
 from indexer.chunking import CHUNKER_VERSION, renamed
 from indexer.config import BuildConfig
 from indexer.embedding import Embedder, Encoder, ModelIdentity, PassageText, PassageVectors, Precision, Vectors
-from indexer.errors import ClusterError, ConfigError, ModelError, SourceError
+from indexer.errors import ClusterError, ConfigError, LoccitError, ModelError, SourceError
 from indexer.papers import Paper
 from indexer.store import FileRecord
 from indexer.terms import TERMS_VERSION
@@ -62,6 +62,9 @@ _FILES_FOR_A_CPU = 3
 _MOST_BYTES = 32_000_000
 """Of files begun ahead. They wait in this machine's object store, what is made of them, some three times as much, in
 those of the others."""
+_MOST_SAID = 300
+_SENTENCES = 2
+"""Of a complaint of Ray's: what goes on for ten more says how such things come about."""
 _PIECES_FOR_A_CPU = 2
 _FEWEST_PASSAGES = 8
 """In a piece of a batch: a tenth of a second's work, a hundred times what it costs to send."""
@@ -117,7 +120,7 @@ def joined(address: str, config: BuildConfig, embedder: Embedder, load: Load) ->
         ray.init(address=address, namespace="loccit", log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:  # Ray raises many kinds, and no class of its own
         raise ClusterError(
-            f"the Ray cluster at {address} cannot be joined ({_first_line(error)}): start its head with `ray start "
+            f"the Ray cluster at {address} cannot be joined ({_said(error)}): start its head with `ray start "
             "--head`, and make this machine a node of it with `ray start --address=HOST:PORT --num-cpus=0`"
         ) from error
     try:
@@ -151,12 +154,13 @@ def _check(address: str) -> None:
 def _complained(data: Mapping[str, Any], ignore_prefix: bool) -> None:
     """What the cluster's nodes complain of goes where all that is logged does: Ray would print it among the results."""
     for each in data["lines"]:
-        _log.warning("the Ray cluster: %s", " ".join(str(each).split()).partition(". ")[0])
+        first_sentences = " ".join(str(each).split()).split(". ")[:_SENTENCES]
+        _log.warning("the Ray cluster: %s", ". ".join(first_sentences))
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _said(error: BaseException) -> str:
+    """What an error of Ray's says, on one line."""
+    return " ".join(str(error).split())[:_MOST_SAID] or type(error).__name__
 
 
 class Cluster:
@@ -211,8 +215,8 @@ class Cluster:
     def wait(self, begun: object, what: str, tick: Callable[[], None] = lambda: None) -> object:
         """The result of a task on `what`; `tick` is called every second until it is here.
 
-        Raises SourceError for a task that ended every process that was at it, ClusterError when the workers cannot do
-        their work or are gone.
+        Raises what the task gave as its error; SourceError for one that ended every process at it; ClusterError
+        when the workers cannot do their work or are gone.
         """
         while not self._ray.wait([begun], timeout=_TICK_S)[0]:
             tick()
@@ -226,15 +230,15 @@ class Cluster:
             ) from error
         except self._fatal as error:
             raise SourceError(
-                f"{what} ended each of {_TIMES + 1} processes that were at it ({_first_line(error)}): look in the logs "
+                f"{what} ended each of {_TIMES + 1} processes that were at it ({_said(error)}): look in the logs "
                 "of the cluster's nodes for what ended them, a lack of memory for one"
             ) from error
         except self._ray.exceptions.RayError as error:
             raise ClusterError(
-                f"the Ray cluster at {self._address} lost {what} ({_first_line(error)}): run again; what was committed "
+                f"the Ray cluster at {self._address} lost {what} ({_said(error)}): run again; what was committed "
                 "is in the index"
             ) from error
-        if isinstance(found, ClusterError):
+        if isinstance(found, LoccitError):
             raise found
         return found
 
@@ -244,16 +248,17 @@ def _last_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[-1].strip()
 
 
-@dataclass(frozen=True, slots=True)
 class _Elsewhere:
     """A job that some machine of the cluster does."""
 
-    cluster: Cluster
-    source: str
-    begun: object
+    def __init__(self, cluster: Cluster, source: str, begun: object) -> None:
+        self._cluster = cluster
+        self._source = source
+        self._begun = begun
+        self._found: _Done | None = None
 
     def is_done(self) -> bool:
-        return self.cluster.is_done(self.begun)
+        return self._found is not None or self._cluster.is_done(self._begun)
 
     def opened(self) -> tuple[Paper, FileRecord]:
         done = self._done()
@@ -268,11 +273,11 @@ class _Elsewhere:
         return replace(done.parts, passages=renamed(done.parts.passages, paper.paper_id))
 
     def _done(self) -> _Done:
-        found = self.cluster.wait(self.begun, f"the file {self.source}")
-        if isinstance(found, SourceError):
-            raise found
-        assert isinstance(found, _Done)
-        return found
+        if self._found is None:
+            found = self._cluster.wait(self._begun, f"the file {self._source}")
+            assert isinstance(found, _Done)
+            self._found, self._begun = found, None  # the cluster need not keep it
+        return self._found
 
 
 class _SpreadEmbedder:
@@ -302,7 +307,7 @@ class _SpreadEmbedder:
         """Passages and their sentences, in order, embedded piece by piece. One that is there twice is sent once.
 
         `on_progress` hears how many more wordpieces have been read, and every second that it was none.
-        Raises ClusterError.
+        Raises ModelError for a text longer than the model reads, and ClusterError.
         """
         each_once = list(dict.fromkeys(passages))
         n_pieces = min(-(-len(each_once) // _FEWEST_PASSAGES), _PIECES_FOR_A_CPU * max(1, self._cluster.n_cpus))
@@ -402,12 +407,11 @@ def _open(versions: Versions, setup: bytes, sheet: Sheet) -> _Done | SourceError
         return _Done(paper, record, error)
 
 
-def _encode(versions: Versions, setup: bytes, passages: Sequence[PassageText]) -> _Piece | ClusterError:
-    """The passages' vectors."""
-    try:
-        bench = _bench(versions, setup)
-    except ClusterError as error:
-        return error
+def _encode(versions: Versions, setup: bytes, passages: Sequence[PassageText]) -> _Piece | LoccitError:
+    """The passages' vectors. Errors are results here too."""
     read: list[int] = []
-    vectors = bench.embedder.encode(passages, read.append)
+    try:
+        vectors = _bench(versions, setup).embedder.encode(passages, read.append)
+    except LoccitError as error:
+        return error
     return _put_together(vectors, sum(read))

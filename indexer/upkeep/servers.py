@@ -110,7 +110,8 @@ def _settings(session: Session, found: Examination) -> None:
     said = str(rows[0][0]) if rows else ""
     if tuple(map(int, re.findall(r"\d+", said)[:2])) < OLDEST_PGVECTOR:
         has = f"pgvector {said}" if said else "no pgvector"
-        remedy = "install pgvector 0.8 or later on the server, then run `ALTER EXTENSION vector UPDATE` in the database"
+        step = "`ALTER EXTENSION vector UPDATE`" if said else "`CREATE EXTENSION vector`, and index with --rebuild"
+        remedy = f"install pgvector 0.8 or later on the server, then run in the database {step}"
         found.add(Finding("pgvector", "error", f"{session.place} has {has}", remedy))
     left = [str(gid) for (gid,) in session.execute(
         "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE ? ORDER BY gid",

@@ -196,6 +196,17 @@ def after(name: str) -> str:
     return f"{HOME}_{int(found[1]) + 1}" if found else _FIRST
 
 
+def drop(session: Session, name: str) -> None:
+    """Drop an index that is not read any more. Raises IndexBusyError where somebody reads it still.
+
+    Whoever reads it has begun with its commits: once these are locked, nobody does.
+    """
+    session.run(
+        f"BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {name}.commits IN ACCESS EXCLUSIVE MODE; "
+        f"DROP SCHEMA {name} CASCADE; COMMIT"
+    )
+
+
 def others(session: Session, name: str) -> list[str]:
     """Schemas of indexes other than that one: of rebuilds that did not end, or of what was there before one."""
     rows = session.execute("SELECT nspname FROM pg_namespace WHERE nspname <> ? ORDER BY nspname", (name,))

@@ -38,8 +38,6 @@ _LOCK = 0x4C4F4343
 FAILOVER_S = 60
 """A server that is lost is waited for so long: until its standby has taken over, or it is up again."""
 _PAUSE_S = 0.3
-_DROPPING_MS = 2000
-"""For a schema that somebody reads still: then the next writer drops it."""
 _MOVED_AT_ONCE = 20
 """Papers that are moved from server to server in one commit."""
 
@@ -114,7 +112,11 @@ class _Link:
 
     def collection(self) -> Collection:
         """What the server has to count words by, uncommitted passages included."""
-        self.write_words()
+        return self._writer.persisting(self._collection)
+
+    def _collection(self) -> Collection:
+        with self._writer.changing():
+            self.write_words()
         return read_collection(self)
 
     def write_words(self) -> None:
@@ -150,7 +152,7 @@ class PostgresWriter(Writer):
             _make_first(url, manifest)
         try:
             self._name = ""
-            with self._changing():
+            with self.changing():
                 self._reach()
                 self._commit, present = read_meta(self._links[0])
                 self._last = schema.last_decided(self._links[0].session)
@@ -352,7 +354,7 @@ class PostgresWriter(Writer):
         """Make a change, and keep it in mind until it is committed."""
         self._journal.append(change)
         try:
-            with self._changing():
+            with self.changing():
                 self._begin()
                 change()
         except IndexUnreachableError as error:
@@ -364,7 +366,8 @@ class PostgresWriter(Writer):
                 link.run("BEGIN")
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
+        """While it lasts, a server that is lost is an error: what is half done is not to be gone on with."""
         before, self._is_changing = self._is_changing, True
         try:
             yield
@@ -389,7 +392,7 @@ class PostgresWriter(Writer):
         is_done = False
         while not is_done:
             try:
-                with self._changing():
+                with self.changing():
                     self._begin()
                     seal()
                     self._end(commit)
@@ -423,7 +426,7 @@ class PostgresWriter(Writer):
         until = time.monotonic() + FAILOVER_S
         while True:
             try:
-                with self._changing():
+                with self.changing():
                     self._reach()
                     last = schema.last_decided(self._links[0].session)
                     is_done = commit is not None and commit.token == last
@@ -501,7 +504,9 @@ class PostgresWriter(Writer):
 
     def drop_graphs(self) -> None:
         """Drop the graphs of vectors, before many times as many come: put in one by one, each takes a millisecond.
-        Until `close` makes them anew, searches compare every vector."""
+
+        Until `close` makes them anew, searches compare every vector.
+        """
         for link in self._links:
             link.run(f"DROP INDEX IF EXISTS {self._name}.{schema.GRAPH}")
 
@@ -510,8 +515,8 @@ class PostgresWriter(Writer):
         for link in self._links:
             for name in schema.others(link.session, schema.present(link.session)[0]):
                 with suppress(IndexBusyError):
-                    link.run(f"SET lock_timeout = {_DROPPING_MS}; DROP SCHEMA {name} CASCADE")
-            link.run("SET lock_timeout = 0")
+                    schema.drop(link.session, name)
+                link.session.let_go()
 
     def _let_go(self) -> None:
         for link in self._links:
