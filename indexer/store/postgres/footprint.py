@@ -10,6 +10,9 @@ from indexer.store.postgres.session import Session
 from indexer.store.sql import value
 
 
+_PATIENCE_S = 10
+
+
 def is_index(url: str) -> bool:
     """Whether there is an index, whatever its state. Raises IndexUnreachableError."""
     with _session(url) as session:
@@ -41,7 +44,7 @@ def _n_bytes(session: Session) -> int:
 
 @contextmanager
 def _session(url: str) -> Iterator[Session]:
-    session = Session(url)
+    session = Session(url, patience_s=_PATIENCE_S)
     try:
         yield session
     finally:

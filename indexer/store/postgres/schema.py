@@ -101,12 +101,15 @@ def connect(url: str, *, patience_s: float | None = None, **settings: str) -> Se
         version = version_of(session)
         if version is None:
             raise IndexMissingError(f"there is no index in {session.place}: run `loccit index PATH... --index URL`")
-        if version > SCHEMA_VERSION:
+        if version != SCHEMA_VERSION:
+            step = "install the loccit that made it" if version > SCHEMA_VERSION else "run `loccit index` once"
             raise IndexMismatchError(
-                f"{session.place} has schema version {version}, this loccit reads {SCHEMA_VERSION}: install the loccit "
-                "that made it"
+                f"{session.place} has schema version {version}, this loccit reads {SCHEMA_VERSION}: {step}"
             )
-        session.learn_vectors()
+        if not session.learn_vectors():
+            raise IndexMismatchError(
+                f"{session.place} has pgvector no more: restore the database, or have the index made anew in another"
+            )
     except BaseException:
         session.close()
         raise

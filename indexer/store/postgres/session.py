@@ -80,16 +80,17 @@ class Session:
         self._connection.adapters.register_dumper(np.ndarray, _IdsDumper)
         self._connection.adapters.register_loader(_INT8_ARRAY, _IdsLoader)
 
-    def learn_vectors(self) -> None:
-        """Learn how this database calls pgvector's type, once it has that."""
+    def learn_vectors(self) -> bool:
+        """Learn how this database calls pgvector's type; whether it has that."""
         with self._complaints_named():
             found = TypeInfo.fetch(self._connection, "vector")
         if found is None:
-            return
+            return False
         found.register(self._connection)
         dumper = type("_Dumper", (_VectorDumper,), {"oid": found.oid})
         self._connection.adapters.register_dumper(Vector, dumper)
         self._connection.adapters.register_loader(found.oid, _VectorLoader)
+        return True
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[Row]:
         """Run a statement of the store's SQL, or of PostgreSQL's own with `?` for its values."""
@@ -236,10 +237,8 @@ def says_password(url: str) -> bool:
 def _said(url: str) -> dict[str, str]:
     try:
         return {name: str(given) for name, given in conninfo_to_dict(url).items() if given is not None}
-    except psycopg.ProgrammingError as error:
-        raise UsageError(
-            f"the index's URL cannot be read ({str(error).strip()}): give postgresql://USER@HOST:PORT/DATABASE"
-        ) from error
+    except psycopg.ProgrammingError as error:  # which may repeat a part of a password
+        raise UsageError("the index's URL cannot be read: give postgresql://USER@HOST:PORT/DATABASE") from error
 
 
 _PLACEHOLDER = re.compile(r"IN \((\?(?:, \?)*)\)|\?")
