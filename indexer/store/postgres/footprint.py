@@ -9,7 +9,6 @@ from indexer.store.postgres import schema
 from indexer.store.postgres.session import Session
 from indexer.store.sql import value
 
-
 _PATIENCE_S = 10
 
 

@@ -20,6 +20,8 @@ HOME = "loccit"
 _FIRST = f"{HOME}_1"
 GRAPH = "vectors_graph"
 """The index of the vectors' signs: hierarchical navigable small worlds, Malkov & Yashunin 2018."""
+_DROPPING_MS = 2000
+"""What is read still is waited for so long; then the next writer drops it."""
 _NUMBERED = re.compile(rf"{HOME}_(\d+)")
 
 _MIGRATIONS = (
@@ -205,7 +207,7 @@ def drop(session: Session, name: str) -> None:
     Whoever reads it has begun with its commits: once these are locked, nobody does.
     """
     session.run(
-        f"BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {name}.commits IN ACCESS EXCLUSIVE MODE; "
+        f"BEGIN; SET LOCAL lock_timeout = {_DROPPING_MS}; LOCK TABLE {name}.commits IN ACCESS EXCLUSIVE MODE; "
         f"DROP SCHEMA {name} CASCADE; COMMIT"
     )
 
