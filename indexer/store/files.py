@@ -170,7 +170,9 @@ class Files:
         return [row[0] for row in rows]
 
     def _rows(self, where: str, *values: str | int) -> list[FileRecord]:
-        return [_record(row) for row in self._connection.execute(f"SELECT {_COLUMNS} FROM files WHERE {where}", values)]
+        """Those files, in the order in which they came to be known."""
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM files WHERE {where} ORDER BY id", values)
+        return [_record(row) for row in rows]
 
 
 def read_notices(*written: str | None) -> tuple[Notice, ...]:

@@ -141,8 +141,11 @@ def scores(snapshot: Snapshot) -> dict[str, dict[str, float]]:
 def assert_alike(one: Snapshot, other: Snapshot) -> None:
     """Both say the same, and find the same."""
     here, there = facts(one), facts(other)
-    for name in here:
-        assert here[name] == there[name]
+    for name in ("counts", "orders", "failures", "papers"):
+        assert here[name] == there[name], name
+    for paper_id, ours in here["of papers"].items():
+        for name, each in ours.items():
+            assert each == there["of papers"][paper_id][name], f"{name} of {paper_id}"
     terms = sorted({term for each in QUERIES for phrase in each for term in phrase.split()})
     assert one.document_frequency(terms) == other.document_frequency(terms)
     ours, theirs = scores(one), scores(other)

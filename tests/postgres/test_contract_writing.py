@@ -18,7 +18,6 @@ from indexer.errors import IndexBusyError, IndexMismatchError, IndexMissingError
 from indexer.store import IndexPlace, Manifest, is_index, on_disk, open_reader, open_writer
 from indexer.store.postgres import reader as postgres_reader
 from indexer.store.postgres import schema
-from indexer.store.postgres import writer as postgres_writer
 from indexer.store.postgres.session import Session
 from indexer.store.postgres.writer import PostgresWriter
 from tests.fakes import WordEmbedder
@@ -42,7 +41,7 @@ from tests.test_store import write_papers
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read still is not waited for."""
-    monkeypatch.setattr(postgres_writer, "_DROPPING_MS", 100)
+    monkeypatch.setattr(schema, "_DROPPING_MS", 100)
 
 
 @pytest.fixture

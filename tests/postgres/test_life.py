@@ -17,7 +17,7 @@ import indexer.build.embed
 import indexer.store.postings
 from indexer.build import build
 from indexer.store import IndexPlace, Writer, open_reader, open_writer
-from indexer.store.postgres import writer as postgres_writer
+from indexer.store.postgres import schema
 from indexer.store.postgres.writer import PostgresWriter
 from tests.fakes import WordEmbedder
 from tests.postgres.saying import CONFIG, MANIFEST, assert_alike, facts
@@ -180,7 +180,7 @@ def test_a_life_beside_one_in_a_folder(
     if seed % 2:
         monkeypatch.setattr(indexer.build.embed, "_BATCH_WORDPIECES", 1)  # each paper is a commit of its own
         monkeypatch.setattr(indexer.store.postings, "_SMALL", 8)  # segments are merged early
-    monkeypatch.setattr(postgres_writer, "_DROPPING_MS", 100)
+    monkeypatch.setattr(schema, "_DROPPING_MS", 100)
     with ExitStack() as stack:
         urls = [server.url(stack.enter_context(server.fresh_database())) for _ in range(N_SHARDS)]
         life = Life(seed, tmp_path, urls)
@@ -194,5 +194,6 @@ def test_a_life_beside_one_in_a_folder(
             with reader.snapshot() as snapshot, oracle.snapshot() as other:
                 try:
                     assert_alike(snapshot, other)
-                except AssertionError:
-                    pytest.fail(f"after {life.done}")
+                except AssertionError as error:
+                    error.add_note(f"after {life.done}")
+                    raise

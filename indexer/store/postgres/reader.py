@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 from indexer.errors import IndexMissingError, IndexStateError, IndexUnreachableError
 from indexer.store.manifest import Commit, Manifest, read_commit, read_meta
-from indexer.store.postgres.schema import check_first, connect, enter, present, shards_of
+from indexer.store.postgres.schema import check_first, connect, enter, present, settle, shards_of
 from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedSnapshot
 from indexer.store.postgres.snapshot import Memory, ShardSnapshot, read_collection
@@ -28,6 +29,8 @@ _RETRY_S = 2
 """A server that did not answer is not asked again for so long."""
 _AGREEING_TRIES, _AGREEING_PAUSE_S = 50, 0.02
 """A commit reaches one server after the other: within a few milliseconds."""
+_SETTLING_TRY = 10
+"""Until then, the writer is taken to be at it."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +66,9 @@ class _Shard:
         while (session := self._idle_one()) is not None:
             try:
                 session.hold_still()
-            except IndexUnreachableError:  # it was restarted since: another session may do
+            except IndexUnreachableError:  # it was restarted since, or stands still: no other will do
                 session.close()
+                self.close()
             else:
                 return session
         try:
@@ -73,6 +77,11 @@ class _Shard:
             self.down_until = time.monotonic() + _RETRY_S
             raise
         return session
+
+    def close(self) -> None:
+        """Close every idle session."""
+        while (session := self._idle_one()) is not None:
+            session.close()
 
     def _idle_one(self) -> Session | None:
         try:
@@ -151,6 +160,8 @@ class PostgresReader:
         self._shards = {0: _Shard(0, url)}
         self._seen: Commit | None = None
         """The first server's commit when it was asked which others there are."""
+        self._apart: frozenset[Commit] = frozenset()
+        """Commits of servers that did not come to agree: they are not waited for again."""
         self._threads = ThreadPoolExecutor(_THREADS, "shards")
         try:
             with self.snapshot():
@@ -191,38 +202,57 @@ class PostgresReader:
 
     def _open(self) -> tuple[list[_Open], list[str]]:
         """The servers that answer, all at one commit; and the places of the others."""
-        for n_tries in range(1, _AGREEING_TRIES + 1):
+        for n_tries in count(1):
             shards = list(self._shards.values())
             found = self._fan(_opened, shards)
             opened = [each for each in found if isinstance(each, _Open)]
             errors = [each for each in found if isinstance(each, IndexStateError)]
             serious = [each for each in errors if not isinstance(each, IndexUnreachableError)]
-            is_whole = not self._has_grown(opened) and len({each.commit for each in opened}) == 1
-            if opened and not serious and (is_whole or n_tries == _AGREEING_TRIES):
-                break
+            commits = frozenset(each.commit for each in opened)
+            if opened and not serious:
+                self._look_for_others(opened)
+                is_all = len(shards) == len(self._shards)
+                if is_all and (len(commits) == 1 or commits == self._apart):
+                    break
+                if n_tries == _AGREEING_TRIES:
+                    self._apart = commits
+                    _log.warning(
+                        "the servers of %s are not at one commit: the next `loccit index` puts that right",
+                        shown(self.place),
+                    )
+                    break
             for each in opened:
                 each.close()
             if serious or not opened:
                 raise (serious or errors)[0]
+            if n_tries == _SETTLING_TRY:
+                self._settle()
             if n_tries > 1:
                 time.sleep(_AGREEING_PAUSE_S)
-        if n_tries == _AGREEING_TRIES:
-            _log.warning(
-                "the servers of %s are not at one commit: the next `loccit index` puts that right", shown(self.place)
-            )
-        missing = [shown(shard.url) for shard, each in zip(shards, found, strict=True) if each not in opened]
+        missing = [shown(shard.url) for shard, each in zip(shards, found, strict=True) if not isinstance(each, _Open)]
         return opened, missing
 
-    def _has_grown(self, opened: Sequence[_Open]) -> bool:
-        """Whether other servers share the index since it was last looked at: they are asked from now on."""
+    def _look_for_others(self, opened: Sequence[_Open]) -> None:
+        """Ask, from now on, the servers that share the index since it was last looked at."""
         first = next((each for each in opened if each.shard.number == 0), None)
-        if first is None or first.commit == self._seen:
-            return False
-        before, others = len(self._shards), shards_of(first.session)
-        for number, url in others:
-            self._shards.setdefault(number, _Shard(number, url))
-        self._seen = first.commit
-        return len(self._shards) > before
+        if first is not None and first.commit != self._seen:
+            for number, url in shards_of(first.session):
+                self._shards.setdefault(number, _Shard(number, url))
+            self._seen = first.commit
+
+    def _settle(self) -> None:
+        """Have the other servers do what the first one decided: their writer may have been killed in between."""
+        first, *others = self._shards.values()
+        with suppress(IndexStateError), ExitStack() as stack:  # whoever may not write leaves it to the next writer
+
+            def to_write(shard: _Shard) -> Session:
+                return stack.enter_context(
+                    closing(connect(shard.url, patience_s=_PATIENCE_S, target_session_attrs="read-write"))
+                )
+
+            decided = to_write(first)
+            for shard in others:
+                settle(to_write(shard), decided, is_writer=False)
 
     def _fan(self, function: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
         given = list(things)
@@ -234,8 +264,7 @@ class PostgresReader:
         """Close every idle session."""
         self._threads.shutdown()
         for shard in self._shards.values():
-            while shard.idle:
-                shard.idle.pop().close()
+            shard.close()
 
 
 def _opened(shard: _Shard) -> _Open | IndexStateError:

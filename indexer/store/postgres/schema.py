@@ -20,6 +20,8 @@ HOME = "loccit"
 _FIRST = f"{HOME}_1"
 GRAPH = "vectors_graph"
 """The index of the vectors' signs: hierarchical navigable small worlds, Malkov & Yashunin 2018."""
+_DROPPING_MS = 2000
+"""What is read still is waited for so long; then the next writer drops it."""
 _NUMBERED = re.compile(rf"{HOME}_(\d+)")
 
 _MIGRATIONS = (
@@ -153,9 +155,9 @@ def decide(session: Session, commit: Commit) -> None:
     session.execute(f"UPDATE {HOME}.meta SET last_commit = ?, written_at = now()", (commit.token,))
 
 
-def is_decided(session: Session, commit: Commit) -> bool:
-    """Whether the first server has done that commit, and no other since."""
-    return bool(value(session, f"SELECT last_commit = ? FROM {HOME}.meta", (commit.token,)))
+def last_decided(session: Session) -> str:
+    """The token of the last commit that the first server has done; empty before there is one."""
+    return str(value(session, f"SELECT last_commit FROM {HOME}.meta"))
 
 
 def name_of(commit: Commit, number: int) -> str:
@@ -163,15 +165,20 @@ def name_of(commit: Commit, number: int) -> str:
     return f"{HOME}:{commit.token}:{number}"
 
 
-def settle(session: Session, first: Session) -> None:
-    """End what a writer that was killed has left prepared on a server: as the first server decided, or not at all."""
+def settle(session: Session, first: Session, *, is_writer: bool) -> None:
+    """End what a writer that was killed has left prepared on a server: as the first server decided, or not at all.
+
+    What is not decided may be so yet, unless it is the writer who asks.
+    """
     rows = session.execute(
         "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE ?", (f"{HOME}:%",)
     ).fetchall()
     for (gid,) in rows:
         _, token, _ = gid.split(":")
-        verb = "COMMIT" if is_decided(first, Commit(0, token)) else "ROLLBACK"
-        session.run(f"{verb} PREPARED '{gid}'")
+        if token == last_decided(first):
+            session.commit_prepared(gid)
+        elif is_writer:
+            session.run(f"ROLLBACK PREPARED '{gid}'")
 
 
 def enter(session: Session, name: str) -> None:
@@ -200,7 +207,7 @@ def drop(session: Session, name: str) -> None:
     Whoever reads it has begun with its commits: once these are locked, nobody does.
     """
     session.run(
-        f"BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {name}.commits IN ACCESS EXCLUSIVE MODE; "
+        f"BEGIN; SET LOCAL lock_timeout = {_DROPPING_MS}; LOCK TABLE {name}.commits IN ACCESS EXCLUSIVE MODE; "
         f"DROP SCHEMA {name} CASCADE; COMMIT"
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -127,6 +128,19 @@ class Session:
         """Run several statements without values."""
         with self._complaints_named():
             self._connection.execute(script)
+
+    def commit_prepared(self, name: str) -> bool:
+        """Commit a prepared transaction. Whether it was there: another session may have ended it."""
+        with self._complaints_named():
+            while True:
+                try:
+                    self._connection.execute(f"COMMIT PREPARED '{name}'")
+                except errors.UndefinedObject:
+                    return False
+                except errors.ObjectNotInPrerequisiteState:  # another session is at it
+                    time.sleep(_CHECK_S)
+                else:
+                    return True
 
     def hold_still(self) -> None:
         """Begin a read transaction that sees one moment, until `let_go`."""

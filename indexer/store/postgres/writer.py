@@ -89,6 +89,10 @@ class _Link:
         """Run several statements without values."""
         self.session.run(script)
 
+    def commit_prepared(self, name: str) -> bool:
+        """Commit a prepared transaction. Whether it was there: another session may have ended it."""
+        return self.session.commit_prepared(name)
+
     def load(self, papers: Sequence[PaperRows]) -> None:
         """Put papers in."""
         if not self._types:
@@ -151,6 +155,7 @@ class PostgresWriter(Writer):
             with self.changing():
                 self._reach()
                 self._commit, present = read_meta(self._links[0])
+                self._last = schema.last_decided(self._links[0].session)
             self.manifest = manifest if rebuild and manifest is not None else present
             if rebuild and manifest is not None:
                 self._begin_anew(manifest)
@@ -394,7 +399,7 @@ class PostgresWriter(Writer):
                 is_done = True
             except IndexUnreachableError as error:
                 is_done = self._start_over(error, commit)
-        self._commit = commit
+        self._commit, self._last = commit, commit.token
         self._journal.clear()
         self._rebuilding = self._rebuilding and not is_flip
 
@@ -406,13 +411,16 @@ class PostgresWriter(Writer):
             return
         for link in self._links:
             link.run(f"PREPARE TRANSACTION '{schema.name_of(commit, link.number)}'")
-        for link in self._links:  # once the first has it, it is decided
-            link.run(f"COMMIT PREPARED '{schema.name_of(commit, link.number)}'")
+        if not first.commit_prepared(schema.name_of(commit, first.number)):
+            raise IndexBusyError(f"another process writes to {self.place} in this one's place: run the command again")
+        for link in others:  # it is decided: a reader may have seen to it already
+            link.commit_prepared(schema.name_of(commit, link.number))
 
     def _start_over(self, error: IndexUnreachableError, commit: Commit | None = None) -> bool:
         """Reach the servers again, and make the changes anew that were lost with a session.
 
-        Not if `commit` turns out to be done: whether it is. Raises IndexUnreachableError after `FAILOVER_S` seconds.
+        Not if `commit` turns out to be done: whether it is. Raises IndexUnreachableError after `FAILOVER_S` seconds,
+        IndexBusyError where another writer came meanwhile.
         """
         _log.warning("%s; waiting for it", error)
         until = time.monotonic() + FAILOVER_S
@@ -420,13 +428,11 @@ class PostgresWriter(Writer):
             try:
                 with self.changing():
                     self._reach()
-                    if commit is not None and schema.is_decided(self._links[0].session, commit):
-                        return True
-                    if self._journal:
-                        self._begin()
-                    for change in self._journal:
-                        change()
-                return False
+                    last = schema.last_decided(self._links[0].session)
+                    is_done = commit is not None and commit.token == last
+                    if last == self._last:
+                        self._change_anew()
+                break
             except (IndexUnreachableError, IndexBusyError) as again:
                 if time.monotonic() > until:
                     raise IndexUnreachableError(
@@ -434,6 +440,17 @@ class PostgresWriter(Writer):
                         "the rest"
                     ) from again
                 time.sleep(_PAUSE_S)
+        if not is_done and last != self._last:
+            raise IndexBusyError(
+                f"another process has written to {self.place} while a server was away: run the command again"
+            )
+        return is_done
+
+    def _change_anew(self) -> None:
+        if self._journal:
+            self._begin()
+        for change in self._journal:
+            change()
 
     def _reach(self) -> None:
         """A session with every server, and the lock. What another writer left prepared is ended as it was decided.
@@ -451,7 +468,7 @@ class PostgresWriter(Writer):
         for link in self._links[1:]:
             link.reach()
         for link in self._links:
-            schema.settle(link.session, first.session)
+            schema.settle(link.session, first.session, is_writer=True)
         self._name = self._name or schema.present(first.session)[0]
         if not self._name:
             raise IndexMissingError(f"there is no index in {self.place}: run `loccit index PATH... --index URL`")
