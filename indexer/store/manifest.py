@@ -98,6 +98,12 @@ def read_meta(connection: Connection) -> tuple[Commit, Manifest]:
     return commit, Manifest.from_json(manifest[0])
 
 
+def is_known(connection: Connection, commit: Commit) -> bool:
+    """Whether that commit led to what the connection sees, or is it."""
+    found = connection.execute("SELECT 1 FROM commits WHERE generation = ? AND token = ?", commit)
+    return found.fetchone() is not None
+
+
 def read_commits(connection: Connection) -> frozenset[Commit]:
     """Every commit that led to what the connection sees, its own among them."""
     return frozenset(Commit(*row) for row in connection.execute("SELECT generation, token FROM commits"))

@@ -84,6 +84,8 @@ class Collection:
     """(n_places,) bool: which take part in a search by default."""
     with_gone: tuple[int, ...]
     """Segments that have rows which are gone."""
+    segments: Mapping[int, _Records]
+    """The passages of each, as they were read."""
 
     def places(self, postings: Postings) -> npt.NDArray[np.intp]:
         """Where the list's rows stand in the arrays. Raises IndexDamagedError."""
@@ -126,15 +128,16 @@ def read_terms(connection: Connection, where: str = "1 = 1", *values: int) -> It
         yield row_id, PassageTerms(bool(is_body), *columns)
 
 
-def read_collection(connection: Connection, last_row: int) -> Collection:
+def read_collection(connection: Connection, last_row: int, before: Collection | None = None) -> Collection:
     """The collection as the connection's transaction has it; `last_row` is the last id that any row was given.
 
-    Raises IndexDamagedError.
+    Of segments that stood there `before` nothing is read: where a number is never given twice. Raises
+    IndexDamagedError.
     """
-    segments = _segments(connection)
+    segments = _segments(connection, before.segments if before is not None else {})
     passages = np.concatenate([np.empty(0, dtype=_PASSAGE), *segments.values()])
     if not len(passages):
-        return Collection(0, 0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), ())
+        return Collection(0, 0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), (), {})
     first, last = int(passages["row"].min()), int(passages["row"].max())
     if last > last_row or last - first > _MAX_SPAN:
         raise _damaged()
@@ -146,7 +149,7 @@ def read_collection(connection: Connection, last_row: int) -> Collection:
     are_bodies[places] = living["is_body"]
     with_gone = (number for number, each in segments.items() if np.isinf(lengths[each["row"] - np.uint32(first)]).any())
     n_terms = int(living["length"].sum(dtype=np.int64))
-    return Collection(len(living), n_terms, first, lengths, are_bodies, tuple(with_gone))
+    return Collection(len(living), n_terms, first, lengths, are_bodies, tuple(with_gone), segments)
 
 
 def document_frequency(connection: Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
@@ -319,10 +322,12 @@ def _without(blob: bytes, removed: Ids) -> bytes:
     return postings[~are_in(postings["row"], removed)].tobytes()
 
 
-def _segments(connection: Connection) -> dict[int, _Records]:
-    """Each segment's passages."""
-    rows = connection.execute("SELECT id, passages FROM segments ORDER BY id")
-    return {number: _records(blob, _PASSAGE) for number, blob in rows}
+def _segments(connection: Connection, known: Mapping[int, _Records] | None = None) -> dict[int, _Records]:
+    """Each segment's passages; of those that are known they are not read."""
+    known = known or {}
+    is_new = f"id NOT IN ({marks(list(known))})" if known else "1 = 1"
+    rows = connection.execute(f"SELECT id, CASE WHEN {is_new} THEN passages END FROM segments ORDER BY id", list(known))
+    return {number: known[number] if blob is None else _records(blob, _PASSAGE) for number, blob in rows}
 
 
 def _removed(connection: Connection) -> Ids:

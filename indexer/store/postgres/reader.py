@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from indexer.errors import IndexMissingError, IndexStateError, IndexUnreachableError
-from indexer.store.manifest import Commit, Manifest, read_commit, read_meta
+from indexer.store.manifest import Commit, Manifest, is_known, read_commit, read_meta
 from indexer.store.postgres.schema import check_first, connect, enter, present, settle, shards_of
 from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedSnapshot
@@ -131,7 +131,10 @@ class _Shard:
             meta = self.meta
             if meta is None or (meta.schema, meta.commit) != (schema, newest):
                 commit, manifest = read_meta(session)
-                meta = self.meta = _Meta(schema, commit, manifest, read_collection(session), Memory())
+                # A standby that lacks what its primary had goes on with the same numbers, for something else.
+                follows = meta is not None and meta.schema == schema and is_known(session, meta.commit)
+                before = meta.collection if meta is not None and follows else None
+                meta = self.meta = _Meta(schema, commit, manifest, read_collection(session, before), Memory())
         seen = ShardSnapshot(
             session, newest.generation, meta.manifest, lambda: meta.collection, n_in_graph, meta.memory
         )

@@ -241,7 +241,7 @@ def _said(url: str) -> dict[str, str]:
         raise UsageError("the index's URL cannot be read: give postgresql://USER@HOST:PORT/DATABASE") from error
 
 
-_PLACEHOLDER = re.compile(r"IN \((\?(?:, \?)*)\)|\?")
+_PLACEHOLDER = re.compile(r"(?:(NOT) )?IN \((\?(?:, \?)*)\)|\?")
 _LITERAL = 0
 """How many values a placeholder stands for, when it stands for itself."""
 
@@ -255,8 +255,11 @@ def _translated(statement: str) -> tuple[str, tuple[int, ...]]:
     widths: list[int] = []
 
     def placed(found: re.Match[str]) -> str:
-        widths.append(found[1].count("?") if found[1] else _LITERAL)
-        return "= ANY(%s)" if found[1] else "%s"
+        listed = found[2]
+        widths.append(listed.count("?") if listed else _LITERAL)
+        if not listed:
+            return "%s"
+        return "<> ALL(%s)" if found[1] else "= ANY(%s)"
 
     prepared = statement.replace("%", "%%").replace("IN ()", "IN (NULL)")  # SQLite knows lists of nothing
     return _PLACEHOLDER.sub(placed, prepared), tuple(widths)

@@ -241,10 +241,13 @@ class ShardSnapshot(Snapshot):
         return "passages.id = ANY(?)", [reduce(np.intersect1d, rows).astype(np.int64)]
 
 
-def read_collection(session: Connection) -> Collection:
-    """What a server has to count words by. Raises IndexDamagedError."""
+def read_collection(session: Connection, before: Collection | None = None) -> Collection:
+    """What a server has to count words by; less is read where it is known what an earlier commit had.
+
+    Raises IndexDamagedError.
+    """
     given = "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('passages', 'id')::regclass), 0)"
-    return postings.read_collection(session, int(value(session, given)))
+    return postings.read_collection(session, int(value(session, given)), before)
 
 
 def _count(text: str, wanted: str) -> int:
