@@ -243,8 +243,10 @@ class ShardSnapshot(Snapshot):
 
 def read_collection(session: Connection) -> Collection:
     """What a server has to count words by. Raises IndexDamagedError."""
-    given = "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('passages', 'id')::regclass), 0)"
-    return postings.read_collection(session, int(value(session, given)))
+    last = (
+        "SELECT greatest((SELECT max(id) FROM passages), (SELECT max(id) FROM removed_rows), 0)"  # of all in the lists
+    )
+    return postings.read_collection(session, int(value(session, last)))
 
 
 def _count(text: str, wanted: str) -> int:
