@@ -347,11 +347,15 @@ class Snapshot(ABC):
     def _count(self, table: str) -> int:
         return int(value(self._connection, f"SELECT count(*) FROM {table}"))
 
-    def _known(self, paper_ids: Sequence[str]) -> None:
+    def known(self, paper_ids: Sequence[str]) -> set[str]:
+        """Those of these ids that papers have."""
         rows = self._connection.execute(
             f"SELECT paper_id FROM papers WHERE paper_id IN ({marks(paper_ids)})", paper_ids
         )
-        unknown = sorted(set(paper_ids) - {row[0] for row in rows})
+        return {row[0] for row in rows}
+
+    def _known(self, paper_ids: Sequence[str]) -> None:
+        unknown = sorted(set(paper_ids) - self.known(paper_ids))
         if unknown:
             if searched := [each.paper_id for each in Files(self._connection).called(unknown[0])]:
                 raise NotFoundError(f"{unknown[0]!r} is a version of {searched[0]!r}, which is searched: ask for that")

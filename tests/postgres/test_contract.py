@@ -290,6 +290,7 @@ def test_selections_are_the_same(stored: Snapshot, embedded: Snapshot) -> None:
 def test_what_cannot_be_selected_is_told_alike(stored: Snapshot, embedded: Snapshot) -> None:
     for selection, kind in (
         (Selection(paper_ids=("PMC7003", "PMC1")), NotFoundError),
+        (Selection(paper_ids=("PMC9", "preprint", "PMC1", "PMC7003")), NotFoundError),
         (Selection(paper_ids=("preprint",)), NotFoundError),
         (Selection(paper_ids=("it's",)), NotFoundError),
         (Selection(section="the"), UsageError),

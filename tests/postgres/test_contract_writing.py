@@ -25,6 +25,7 @@ from tests.postgres.saying import (
     CONFIG,
     KINDS,
     MANIFEST,
+    Kind,
     assert_alike,
     bm25,
     cosines,
@@ -460,6 +461,46 @@ def test_a_schema_that_goes_as_a_reader_comes(url: str, papers: Path, monkeypatc
         with reader.snapshot() as snapshot:
             assert snapshot.counts()["papers"] == 12
         assert not is_first
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_searching_while_another_writes(kind: Kind, server: Server, tmp_path: Path, papers: Path) -> None:
+    """No error and no torn result: every answer is of one generation, and reads as its papers say."""
+    stop, errors = threading.Event(), []
+    seen: dict[int, dict[str, str]] = {}
+    with fresh_place(kind, server, tmp_path) as place:
+        build([papers], place, WordEmbedder(), CONFIG)
+        with closing(open_reader(place)) as reader:
+
+            def search() -> None:
+                try:
+                    while not stop.is_set():
+                        with reader.snapshot() as snapshot:
+                            found = cosines(snapshot, "bone", 1000)
+                            counts = snapshot.counts()
+                            assert len(found) == counts["vectors"]
+                            assert bm25(snapshot, ["bone", "bone sugar"]).keys() <= found.keys()
+                            said = {each.paper_id: each.sha256 for each in snapshot.papers()}
+                            assert len(said) == counts["papers"]
+                            assert seen.setdefault(snapshot.generation, said) == said
+                except BaseException as error:  # noqa: BLE001  to be raised in the test
+                    errors.append(error)
+
+            threads = [threading.Thread(target=search) for _ in range(2)]
+            for each in threads:
+                each.start()
+            try:
+                for n in range(8):
+                    for path in papers.iterdir():
+                        path.unlink()
+                    write_papers(papers, n=12 - n % 3, seed=n)
+                    build([papers], place, WordEmbedder(), CONFIG, prune=True, rebuild=n % 4 == 3)
+            finally:
+                stop.set()
+                for each in threads:
+                    each.join(30)
+    assert not errors, errors[0]
+    assert len(seen) >= 5
 
 
 # Shards

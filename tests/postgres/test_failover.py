@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from indexer.store.postgres.writer import _Link
 from tests.fakes import WordEmbedder
 from tests.postgres.failing import (
     MOMENTS,
+    Moment,
     Promises,
     Searching,
     Slow,
@@ -213,6 +214,33 @@ def _is_whole(reader: postgres_reader.PostgresReader, generation: int) -> bool:
             return snapshot.missing == () and snapshot.generation == generation
     except IndexUnreachableError:
         return False
+
+
+@pytest.mark.parametrize("moment", [("BEGIN", 0, "after"), ("COMMIT", 0, "unheard"), ("COMMIT", 0, "after")])
+@pytest.mark.usefixtures("small_batches")
+def test_the_only_server_dies_around_a_commit_and_comes_back(
+    moment: Moment, cluster: Cluster, before: Path, tmp_path: Path
+) -> None:
+    server = cluster.two
+
+    def kill() -> None:
+        server.kill()
+        threading.Timer(0.2, server.start).start()
+
+    with cluster.fresh_database() as name:
+        url = server.url(name)
+        build([before], url, WordEmbedder(), CONFIG)
+        with reading(url) as snapshot:
+            first = snapshot.generation
+        advance(before)
+        at_moment(moment, kill, times_before=1)
+        report = build([before], url, WordEmbedder(), CONFIG, prune=True)
+        until(server.is_up)
+        assert_as_built_at_once(url, before, tmp_path / "oracle")
+        with server.connect(name) as connection:
+            rows = connection.execute("SELECT generation FROM loccit_1.commits ORDER BY 1").fetchall()
+        assert [row[0] for row in rows] == list(range(report.generation + 1))
+        assert report.generation == first + 3  # each paper once
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -456,6 +484,23 @@ def test_a_shard_that_stands_still(
             print(f"\nthe slowest search took {searching.slowest_since(stood):.1f} s")  # noqa: T201
         assert searching.slowest_since(stood) < 8
         assert searching.back_after(back) < 5
+
+
+def test_a_server_that_stands_still_costs_one_wait_only(
+    cluster: Cluster, before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many idle sessions there are with it."""
+    monkeypatch.setattr(postgres_reader, "_PATIENCE_S", 1.5)
+    with sharded(cluster, before) as (url, _), closing(open_reader(url)) as reader:
+        with ExitStack() as stack:
+            for _ in range(6):
+                stack.enter_context(reader.snapshot())
+        with stopped(cluster.two):
+            for limit_s in (8, 1):
+                began = time.monotonic()
+                with reader.snapshot() as snapshot:
+                    assert len(snapshot.missing) == 1
+                assert time.monotonic() - began < limit_s
 
 
 def test_every_idle_session_is_stale(server: Server, before: Path) -> None:

@@ -216,7 +216,21 @@ _MEANINGS: tuple[_Meaning, ...] = (
         IndexNotWritableError,
         "install pgvector 0.8 or later on the server",
     ),
-    ((psycopg.OperationalError,), IndexUnreachableError, "check that the server is up, and the index's URL"),
+    (
+        (errors.QueryCanceled,),
+        IndexBusyError,
+        "try again, or give the user that the URL names a longer statement_timeout",
+    ),
+    (
+        (errors.ProgramLimitExceeded,),
+        IndexNotWritableError,
+        "an id or a name is too long for the server's indexes: shorten it in its paper's file",
+    ),
+    (
+        (psycopg.OperationalError, errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout),
+        IndexUnreachableError,
+        "check that the server is up, and the index's URL",
+    ),
 )
 """Errors, what they are to the index, and the next step; the first that fits."""
 

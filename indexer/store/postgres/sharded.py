@@ -80,9 +80,10 @@ class ShardedSnapshot(Snapshot):
         self._known(selection.paper_ids)
 
         def own(shard: ShardSnapshot) -> Ids:
-            here = tuple(each for each in selection.paper_ids if shard.has(each))
-            if selection.paper_ids and not here:
+            known = shard.known(selection.paper_ids) if selection.paper_ids else set()
+            if selection.paper_ids and not known:
                 return np.empty(0, dtype=np.int64)
+            here = tuple(each for each in selection.paper_ids if each in known)
             found = shard.select(replace(selection, paper_ids=here))
             assert found is not None
             return found
@@ -254,10 +255,13 @@ class ShardedSnapshot(Snapshot):
             found |= own
         return found
 
+    def known(self, paper_ids: Sequence[str]) -> set[str]:
+        """Those of these ids that papers have."""
+        return set().union(*self._each(lambda shard: shard.known(paper_ids)))
+
     def _known(self, paper_ids: Sequence[str]) -> None:
-        for paper_id in paper_ids:
-            if not self.has(paper_id):
-                self.paper(paper_id)  # raises, with the reason
+        for paper_id in sorted(set(paper_ids) - self.known(paper_ids)):
+            self.paper(paper_id)  # raises, with the reason
 
     def _each(self, function: Callable[[ShardSnapshot], T]) -> list[T]:
         return self._fan(function, self._shards.values())

@@ -246,8 +246,10 @@ def read_collection(session: Connection, before: Collection | None = None) -> Co
 
     Raises IndexDamagedError.
     """
-    given = "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('passages', 'id')::regclass), 0)"
-    return postings.read_collection(session, int(value(session, given)), before)
+    last = (
+        "SELECT greatest((SELECT max(id) FROM passages), (SELECT max(id) FROM removed_rows), 0)"  # of all in the lists
+    )
+    return postings.read_collection(session, int(value(session, last)), before)
 
 
 def _count(text: str, wanted: str) -> int:

@@ -65,6 +65,7 @@ class _Link:
         """Begin a new session, in place of any other. Raises IndexUnreachableError."""
         self.close()
         self._session = schema.connect(self.url, target_session_attrs="read-write")
+        self._session.run("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
 
     @property
     def session(self) -> Session:
@@ -409,8 +410,14 @@ class PostgresWriter(Writer):
         if not others:
             first.run("COMMIT")
             return
-        for link in self._links:
-            link.run(f"PREPARE TRANSACTION '{schema.name_of(commit, link.number)}'")
+        try:
+            for link in self._links:
+                link.run(f"PREPARE TRANSACTION '{schema.name_of(commit, link.number)}'")
+        except IndexUnreachableError:
+            raise
+        except BaseException:  # a server that can prepare none, or Ctrl-C
+            self._settle()
+            raise
         if not first.commit_prepared(schema.name_of(commit, first.number)):
             raise IndexBusyError(f"another process writes to {self.place} in this one's place: run the command again")
         for link in others:  # it is decided: a reader may have seen to it already
@@ -467,13 +474,17 @@ class PostgresWriter(Writer):
                 self._links.append(_Link(self, number, url))
         for link in self._links[1:]:
             link.reach()
-        for link in self._links:
-            schema.settle(link.session, first.session, is_writer=True)
+        self._settle()
         self._name = self._name or schema.present(first.session)[0]
         if not self._name:
             raise IndexMissingError(f"there is no index in {self.place}: run `loccit index PATH... --index URL`")
         for link in self._links:
             schema.enter(link.session, self._name)
+
+    def _settle(self) -> None:
+        """End what is prepared: as it was decided."""
+        for link in self._links:
+            schema.settle(link.session, self._links[0].session, is_writer=True)
 
     def _home(self, paper_id: str) -> _Link:
         """The server that has the paper, or what is known of its files; of a new one, the server it is to stand on.
