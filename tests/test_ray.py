@@ -276,7 +276,7 @@ class Nodes:
         return started
 
     def _wait(self, started: subprocess.Popen[bytes]) -> None:
-        assert started.wait(60) == 0, (self._folder / "started").read_text()
+        assert started.wait(120) == 0, (self._folder / "started").read_text()
 
     def kill(self, n: int) -> None:
         """All processes of a node, at once."""
@@ -412,7 +412,7 @@ def test_the_command(papers: Path, tmp_path: Path, nodes: Nodes, embedder: Embed
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert ran.returncode == 1, ran.stderr
     wanted = alone.generation  # its batches are larger
@@ -425,7 +425,7 @@ def test_ctrl_c_leaves_what_was_committed(papers: Path, tmp_path: Path, cluster:
     halfway = Halfway(lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         run(papers, tmp_path / "index", cluster, halfway)
-    assert time.monotonic() - halfway.acted_at < 5
+    assert time.monotonic() - halfway.acted_at < 20
     with closing(IndexReader(tmp_path / "index")) as reader, reader.snapshot() as snapshot:
         assert 0 < snapshot.counts()["papers"] < len(alone.report.added)
     build([papers], tmp_path / "index", WordEmbedder(), CONFIG)
