@@ -46,6 +46,8 @@ class _Meta:
     manifest: Manifest
     collection: Collection
     memory: Memory
+    others: tuple[tuple[int, str], ...]
+    """Of the first server: the numbers and URLs of those that share the index with it."""
 
 
 @dataclass(slots=True)
@@ -121,7 +123,7 @@ class _Shard:
             self.take_back(session)
             raise
 
-    def _seen(self, session: Session) -> tuple[Commit, ShardSnapshot]:
+    def _seen(self, session: Session) -> tuple[_Meta, ShardSnapshot]:
         schema, n_in_graph = present(session)
         if not schema:
             raise IndexMissingError(f"there is no index in {session.place}: run `loccit index PATH... --index URL`")
@@ -134,11 +136,13 @@ class _Shard:
                 # A standby that lacks what its primary had goes on with the same numbers, for something else.
                 follows = meta is not None and meta.schema == schema and is_known(session, meta.commit)
                 before = meta.collection if meta is not None and follows else None
-                meta = self.meta = _Meta(schema, commit, manifest, read_collection(session, before), Memory())
+                meta = self.meta = _Meta(
+                    schema, commit, manifest, read_collection(session, before), Memory(), tuple(shards_of(session))
+                )
         seen = ShardSnapshot(
             session, newest.generation, meta.manifest, lambda: meta.collection, n_in_graph, meta.memory
         )
-        return newest, seen
+        return meta, seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +151,13 @@ class _Open:
 
     shard: _Shard
     session: Session
-    commit: Commit
+    meta: _Meta
     snapshot: ShardSnapshot
+
+    @property
+    def commit(self) -> Commit:
+        """What it has last."""
+        return self.meta.commit
 
     def close(self) -> None:
         self.shard.take_back(self.session)
@@ -161,8 +170,6 @@ class PostgresReader:
         """Open the index that the URL's server has, or whose first one it is. Raises the IndexStateError that fits."""
         self.place = url
         self._shards = {0: _Shard(0, url)}
-        self._seen: Commit | None = None
-        """The first server's commit when it was asked which others there are."""
         self._apart: frozenset[Commit] = frozenset()
         """Commits of servers that did not come to agree: they are not waited for again."""
         self._threads = ThreadPoolExecutor(_THREADS, "shards")
@@ -237,11 +244,9 @@ class PostgresReader:
 
     def _look_for_others(self, opened: Sequence[_Open]) -> None:
         """Ask, from now on, the servers that share the index since it was last looked at."""
-        first = next((each for each in opened if each.shard.number == 0), None)
-        if first is not None and first.commit != self._seen:
-            for number, url in shards_of(first.session):
+        for each in opened:
+            for number, url in each.meta.others:
                 self._shards.setdefault(number, _Shard(number, url))
-            self._seen = first.commit
 
     def _settle(self) -> None:
         """Have the other servers do what the first one decided: their writer may have been killed in between."""
