@@ -364,6 +364,16 @@ def test_there_is_no_index(server: Server, tmp_path: Path) -> None:
         assert abs(time.time() - written_at) < 60
 
 
+def test_a_snapshot_outlives_its_reader(index: IndexPlace) -> None:
+    """Which is closed as the last searches end."""
+    reader = open_reader(index)
+    with reader.snapshot() as snapshot:
+        before = facts(snapshot)
+        reader.close()
+        assert facts(snapshot) == before
+        assert cosines(snapshot, "bone", 3)
+
+
 # To build anew
 
 
@@ -490,17 +500,17 @@ def test_searching_while_another_writes(kind: Kind, server: Server, tmp_path: Pa
             for each in threads:
                 each.start()
             try:
-                for n in range(8):
+                for n in range(6):
                     for path in papers.iterdir():
                         path.unlink()
                     write_papers(papers, n=12 - n % 3, seed=n)
-                    build([papers], place, WordEmbedder(), CONFIG, prune=True, rebuild=n % 4 == 3)
+                    build([papers], place, WordEmbedder(), CONFIG, prune=True, rebuild=n % 3 == 2)
             finally:
                 stop.set()
                 for each in threads:
                     each.join(30)
     assert not errors, errors[0]
-    assert len(seen) >= 5
+    assert len(seen) >= 4
 
 
 # Shards
@@ -542,6 +552,26 @@ def test_a_shard_that_was_half_added_is_added_once_more(
             assert snapshot.counts() == {"papers": 12, "passages": 72, "vectors": 60}
 
 
+@pytest.mark.parametrize("ahead", ["first", "other"])
+def test_servers_that_were_restored_to_different_moments_come_to_agree(
+    ahead: str, server: Server, url: str, papers: Path, tmp_path: Path
+) -> None:
+    with server.fresh_database() as name:
+        spread(url, server.url(name))
+        with psycopg.connect({"first": url, "other": server.url(name)}[ahead]) as connection:
+            connection.execute("INSERT INTO loccit_1.commits VALUES (77, 'of another life')")
+        with reading(url) as snapshot:
+            assert snapshot.n_papers() == 12
+        (papers / "paper00.md").write_text("# Anew\n\nPMC7000 · J · 2000\n\nA new text.\n", encoding="utf-8")
+        assert build([papers], url, WordEmbedder(), CONFIG).generation == 78
+        build([papers], tmp_path / "oracle", WordEmbedder(), CONFIG)
+        began = time.monotonic()
+        with reading(url) as snapshot, reading(tmp_path / "oracle") as oracle:
+            assert time.monotonic() - began < 0.8
+            assert snapshot.generation == 78
+            assert_alike(snapshot, oracle)
+
+
 def test_a_shard_is_not_an_index_of_its_own(server: Server, url: str) -> None:
     with server.fresh_database() as name:
         spread(url, server.url(name))
@@ -557,7 +587,7 @@ def test_a_shard_is_not_an_index_of_its_own(server: Server, url: str) -> None:
 
 def test_no_paper_is_missed_or_found_twice_while_papers_move(server: Server, papers: Path) -> None:
     """Threads search all the while as a shard is added, papers move to it, and another one is added."""
-    write_papers(papers, n=40)
+    write_papers(papers, n=24)
     stop, errors, n_searches = threading.Event(), [], [0] * 3
     with server.fresh_database() as one, server.fresh_database() as two, server.fresh_database() as three:
         url = server.url(one)
@@ -573,7 +603,7 @@ def test_no_paper_is_missed_or_found_twice_while_papers_move(server: Server, pap
                         with reader.snapshot() as snapshot:
                             assert snapshot.missing == ()
                             found = cosines(snapshot, "bone sugar femur bone", 10_000)
-                            assert len(found) == 200
+                            assert len(found) == 120
                             assert found == pytest.approx(before["vector bone sugar femur bone"], abs=1e-5)
                             words = bm25(snapshot, ["bone", "sugar", "femur", "bone"])
                             assert words == pytest.approx(before["words bone | sugar | femur | bone"], rel=1e-5)
@@ -597,7 +627,7 @@ def test_no_paper_is_missed_or_found_twice_while_papers_move(server: Server, pap
                     each.join(30)
             assert not errors, errors[0]
             assert min(n_searches) >= 2
-            assert [each.papers for each in reader.shards()] != [40]  # type: ignore[attr-defined]
+            assert [each.papers for each in reader.shards()] != [24]  # type: ignore[attr-defined]
             with reader.snapshot() as snapshot:
                 assert facts(snapshot) == said
 

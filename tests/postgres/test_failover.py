@@ -456,12 +456,18 @@ def test_a_writer_whose_place_was_taken_does_not_write_over_the_other(
 def test_a_server_that_never_answers(tmp_path: Path) -> None:
     with silent() as port:
         url = f"postgresql://someone:secret@127.0.0.1:{port}/index"
-        for ask in (open_reader, is_index, lambda where: open_writer(where, None), lambda w: open_writer(w, MANIFEST)):
+        hasty = f"{url}?connect_timeout=2"
+        for ask in (
+            lambda: open_reader(url),
+            lambda: is_index(hasty),
+            lambda: open_writer(hasty, None),
+            lambda: open_writer(hasty, MANIFEST),
+        ):
             began = time.monotonic()
             with pytest.raises(
                 IndexUnreachableError, match=f"127.0.0.1:{port}/index: .*check that the server"
             ) as caught:
-                ask(url)
+                ask()
             assert time.monotonic() - began < 8
             assert "secret" not in str(caught.value)
 

@@ -60,6 +60,7 @@ class _Shard:
     lock: threading.Lock = field(default_factory=threading.Lock)
     down_until: float = 0.0
     meta: _Meta | None = None
+    is_closed: bool = False
 
     def lend(self) -> Session:
         """A session that holds one moment still. Raises IndexUnreachableError."""
@@ -105,7 +106,9 @@ class _Shard:
     def take_back(self, session: Session) -> None:
         """Keep the session for the next search, if it is of use still."""
         session.let_go()
-        if not session.is_lost:
+        if self.is_closed:
+            session.close()
+        elif not session.is_lost:
             self.idle.append(session)
 
     def open(self) -> _Open:
@@ -173,6 +176,7 @@ class PostgresReader:
         self._apart: frozenset[Commit] = frozenset()
         """Commits of servers that did not come to agree: they are not waited for again."""
         self._threads = ThreadPoolExecutor(_THREADS, "shards")
+        self._is_closed = False
         try:
             with self.snapshot():
                 pass  # a damaged or foreign index is found now, not at the first question
@@ -264,14 +268,16 @@ class PostgresReader:
 
     def _fan(self, function: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
         given = list(things)
-        if len(given) == 1:
-            return [function(given[0])]
+        if len(given) == 1 or self._is_closed:
+            return [function(each) for each in given]
         return list(self._threads.map(function, given))
 
     def close(self) -> None:
-        """Close every idle session."""
+        """Close every idle session, and those that are in use when they are not any more."""
+        self._is_closed = True
         self._threads.shutdown()
         for shard in self._shards.values():
+            shard.is_closed = True
             shard.close()
 
 

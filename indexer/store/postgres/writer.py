@@ -21,7 +21,7 @@ import numpy as np
 from indexer.errors import IndexBusyError, IndexMissingError, IndexUnreachableError, UsageError
 from indexer.store import postings
 from indexer.store.files import FailedFile, FileRecord, Files
-from indexer.store.manifest import Commit, Manifest, read_commits, read_meta
+from indexer.store.manifest import Commit, Manifest, read_commit, read_commits, read_meta
 from indexer.store.postgres import schema
 from indexer.store.postgres.loading import Types, load, types_of
 from indexer.store.postgres.session import Session, says_password, shown
@@ -155,7 +155,9 @@ class PostgresWriter(Writer):
             self._name = ""
             with self.changing():
                 self._reach()
-                self._commit, present = read_meta(self._links[0])
+                _, present = read_meta(self._links[0])
+                # A server that was restored may be behind the others: the next commit comes after those of all.
+                self._commit = max(map(read_commit, self._links))
                 self._last = schema.last_decided(self._links[0].session)
             self.manifest = manifest if rebuild and manifest is not None else present
             if rebuild and manifest is not None:
