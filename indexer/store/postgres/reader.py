@@ -6,15 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from indexer.errors import IndexMissingError, IndexStateError, IndexUnreachableError
+from indexer.errors import IndexMissingError, IndexStateError, IndexUnreachableError, LoccitError
 from indexer.store.manifest import Commit, Manifest, is_known, read_commit, read_meta
-from indexer.store.postgres.schema import check_first, connect, enter, present, settle, shards_of
+from indexer.store.postgres.schema import CATCH_UP, check_first, connect, enter, present, settle, shards_of
 from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedSnapshot
 from indexer.store.postgres.snapshot import Memory, ShardSnapshot, read_collection
@@ -220,7 +220,7 @@ class PostgresReader:
             shards = list(self._shards.values())
             found = self._fan(_opened, shards)
             opened = [each for each in found if isinstance(each, _Open)]
-            errors = [each for each in found if isinstance(each, IndexStateError)]
+            errors = [each for each in found if isinstance(each, LoccitError)]
             serious = [each for each in errors if not isinstance(each, IndexUnreachableError)]
             commits = frozenset(each.commit for each in opened)
             if opened and not serious:
@@ -230,10 +230,7 @@ class PostgresReader:
                     break
                 if n_tries == _AGREEING_TRIES:
                     self._apart = commits
-                    _log.warning(
-                        "the servers of %s are not at one commit: the next `loccit index` puts that right",
-                        shown(self.place),
-                    )
+                    _log.warning("the servers of %s are not at one commit: %s", shown(self.place), CATCH_UP)
                     break
             for each in opened:
                 each.close()
@@ -243,8 +240,14 @@ class PostgresReader:
                 self._settle()
             if n_tries > 1:
                 time.sleep(_AGREEING_PAUSE_S)
-        missing = [shown(shard.url) for shard, each in zip(shards, found, strict=True) if not isinstance(each, _Open)]
-        return opened, missing
+        # A server at an earlier commit than the others would give papers that moved or went since: it is as if away.
+        newest = max(opened, key=lambda each: each.commit).commit
+        for each in opened:
+            if each.commit != newest:
+                each.close()
+        whole = [each for each in opened if each.commit == newest]
+        numbers = {each.shard.number for each in whole}
+        return whole, [shown(shard.url) for shard in shards if shard.number not in numbers]
 
     def _look_for_others(self, opened: Sequence[_Open]) -> None:
         """Ask, from now on, the servers that share the index since it was last looked at."""
@@ -270,7 +273,9 @@ class PostgresReader:
         given = list(things)
         if len(given) == 1 or self._is_closed:
             return [function(each) for each in given]
-        return list(self._threads.map(function, given))
+        begun = [self._threads.submit(function, each) for each in given]
+        wait(begun)  # all of them, also where one fails: a session goes back when nobody is at it any more
+        return [each.result() for each in begun]
 
     def close(self) -> None:
         """Close every idle session, and those that are in use when they are not any more."""
@@ -281,8 +286,8 @@ class PostgresReader:
             shard.close()
 
 
-def _opened(shard: _Shard) -> _Open | IndexStateError:
+def _opened(shard: _Shard) -> _Open | LoccitError:
     try:
         return shard.open()
-    except IndexStateError as error:
+    except LoccitError as error:
         return error

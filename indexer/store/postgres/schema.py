@@ -18,6 +18,10 @@ from indexer.store.tables import TABLES
 
 SCHEMA_VERSION = 1
 HOME = "loccit"
+CATCH_UP = (
+    "one was restored, or its standby took over without all that was committed; run `loccit index PATH...` over the folders "
+    "of all papers, which finds what it lacks"
+)
 _FIRST = f"{HOME}_1"
 GRAPH = "codes_graph"
 """The index of the vectors' codes: hierarchical navigable small worlds, Malkov & Yashunin 2018."""
@@ -182,7 +186,7 @@ def settle(session: Session, first: Session, *, is_writer: bool) -> None:
     for (gid,) in rows:
         _, token, _ = gid.split(":")
         if token == last_decided(first):
-            session.commit_prepared(gid)
+            session.commit_prepared(gid, waits=is_writer)
         elif is_writer:
             session.run(f"ROLLBACK PREPARED '{gid}'")
 

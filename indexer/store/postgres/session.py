@@ -71,7 +71,7 @@ class Session:
         """
         self.place = shown(url)
         with self._complaints_named():
-            conninfo = make_conninfo(url, **{**_DEFAULTS, **_said(url), **settings})
+            conninfo = make_conninfo(url, **{**_DEFAULTS, **_said(url), **settings, "client_encoding": "UTF8"})
             self._connection = _Patient.connect(conninfo, autocommit=True)
         self._connection.patience_s = patience_s
         self._connection.adapters.register_dumper(str, _BinaryTextDumper)
@@ -130,15 +130,20 @@ class Session:
         with self._complaints_named():
             self._connection.execute(script)
 
-    def commit_prepared(self, name: str) -> bool:
-        """Commit a prepared transaction. Whether it was there: another session may have ended it."""
+    def commit_prepared(self, name: str, *, waits: bool = True) -> bool:
+        """Commit a prepared transaction. Whether it was there: another session may have ended it.
+
+        One that another session is at is waited for, unless it is not to be.
+        """
         with self._complaints_named():
             while True:
                 try:
                     self._connection.execute(f"COMMIT PREPARED '{name}'")
                 except errors.UndefinedObject:
                     return False
-                except errors.ObjectNotInPrerequisiteState:  # another session is at it
+                except errors.ObjectNotInPrerequisiteState:
+                    if not waits:
+                        return False
                     time.sleep(_CHECK_S)
                 else:
                     return True
