@@ -114,7 +114,7 @@ def sizes(urls: Sequence[str], n_passages: int) -> Result:
         session = connect(url)
         rows = session.execute(
             "SELECT relname, pg_total_relation_size(pg_class.oid) - pg_indexes_size(pg_class.oid), "
-            "CASE WHEN relname = 'vectors' THEN pg_relation_size(to_regclass(nspname || '.vectors_graph')) END, "
+            "CASE WHEN relname = 'codes' THEN pg_relation_size(to_regclass(nspname || '.codes_graph')) END, "
             "pg_indexes_size(pg_class.oid) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
             "WHERE nspname = ? AND relkind = 'r'",
             (present(session)[0],),

@@ -72,7 +72,11 @@ def stored_rows(connection: Connection, paper: int, passages: list[Row] | None =
     found[VECTORS] = [
         row
         for part in parts
-        for row in read_rows(connection, f"SELECT * FROM {VECTORS} WHERE id IN ({marks(part)}) ORDER BY id", *part)
+        for row in read_rows(
+            connection,
+            f"SELECT id, vector, sentences, words FROM {VECTORS} WHERE id IN ({marks(part)}) ORDER BY id",
+            *part,
+        )
     ]
     return found
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from indexer.store.postgres.session import Session, Vector
+from indexer.store.postgres.codes import codes
+from indexer.store.postgres.session import Bits, Session, Vector
 from indexer.store.postings import PassageTerms
 from indexer.store.rows import OF_A_PAPER, PASSAGES, VECTORS, PaperRows, Row
 
+CODES = "codes"
 Types = dict[str, dict[str, str]]
 """The type of each column that is written, by its table."""
 
@@ -25,11 +27,11 @@ def types_of(session: Session) -> Types:
     return found
 
 
-def load(session: Session, types: Types, papers: Sequence[PaperRows]) -> dict[int, PassageTerms]:
+def load(session: Session, types: Types, papers: Sequence[PaperRows], dim: int) -> dict[int, PassageTerms]:
     """Put the papers' rows in, inside the session's transaction; what their passages are counted by, by row id."""
     keys = _new_ids(session, "papers", len(papers))
     ids = iter(_new_ids(session, PASSAGES, sum(len(rows[PASSAGES]) for rows in papers)))
-    of_tables: dict[str, list[Row]] = {table: [] for table in ("papers", *OF_A_PAPER, PASSAGES, VECTORS)}
+    of_tables: dict[str, list[Row]] = {table: [] for table in ("papers", *OF_A_PAPER, PASSAGES, VECTORS, CODES)}
     terms: dict[int, PassageTerms] = {}
     for key, rows in zip(keys, papers, strict=True):
         (paper,) = rows["papers"]
@@ -39,6 +41,10 @@ def load(session: Session, types: Types, papers: Sequence[PaperRows]) -> dict[in
         own = {row["id"]: int(next(ids)) for row in rows[PASSAGES]}
         of_tables[PASSAGES] += [row | {"id": own[row["id"]], "paper": key} for row in rows[PASSAGES]]
         of_tables[VECTORS] += [row | {"id": own[row["id"]], "vector": Vector(row["vector"])} for row in rows[VECTORS]]
+        of_tables[CODES] += [
+            {"id": own[row["id"]], "code": Bits(code)}
+            for row, code in zip(rows[VECTORS], codes([row["vector"] for row in rows[VECTORS]], dim), strict=True)
+        ]
         embedded = {row["id"] for row in rows[VECTORS]}
         for row in rows[PASSAGES]:
             is_body = row["role"] == "body" or row["id"] in embedded

@@ -11,6 +11,7 @@ import re
 from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
 from indexer.papers import PaperOrder
 from indexer.store.manifest import Commit, Manifest
+from indexer.store.postgres.codes import n_bits
 from indexer.store.postgres.session import Session
 from indexer.store.sql import value
 from indexer.store.tables import TABLES
@@ -18,8 +19,8 @@ from indexer.store.tables import TABLES
 SCHEMA_VERSION = 1
 HOME = "loccit"
 _FIRST = f"{HOME}_1"
-GRAPH = "vectors_graph"
-"""The index of the vectors' signs: hierarchical navigable small worlds, Malkov & Yashunin 2018."""
+GRAPH = "codes_graph"
+"""The index of the vectors' codes: hierarchical navigable small worlds, Malkov & Yashunin 2018."""
 _DROPPING_MS = 2000
 """What is read still is waited for so long; then the next writer drops it."""
 _NUMBERED = re.compile(rf"{HOME}_(\d+)")
@@ -63,6 +64,11 @@ CREATE INDEX postings_term ON postings USING hash (term);
 CREATE INDEX postings_segment ON postings (segment);
 """
 """What is looked up by a text of any length is hashed."""
+
+_CODES = """
+CREATE TABLE codes (id BIGINT PRIMARY KEY REFERENCES vectors (id) ON DELETE CASCADE, code bit({n_bits}) NOT NULL);
+"""
+"""Beside the vectors, and not in their rows: a walk along the graph looks at many of these, and at few of those."""
 
 _PLAIN = """
 ALTER TABLE vectors ALTER COLUMN vector SET STORAGE PLAIN, ALTER COLUMN sentences SET STORAGE EXTERNAL;
@@ -192,7 +198,7 @@ def make(session: Session, name: str, manifest: Manifest, first: Commit) -> None
     """Make an empty index in a schema of that name, inside the session's transaction, and enter it."""
     session.run(f"CREATE SCHEMA {name}")
     enter(session, name)
-    session.run(_tables(manifest.model.dim) + _LONG + _PLAIN)
+    session.run(_tables(manifest.model.dim) + _CODES.format(n_bits=n_bits(manifest.model.dim)) + _LONG + _PLAIN)
     session.execute("INSERT INTO meta VALUES ('manifest', ?)", (manifest.to_json(),))
     session.execute("INSERT INTO commits VALUES (?, ?)", first)
 

@@ -78,6 +78,7 @@ class Session:
         self._connection.adapters.register_dumper(str, _TextDumper)
         self._connection.adapters.register_loader("text", _TextLoader)
         self._connection.adapters.register_dumper(np.ndarray, _IdsDumper)
+        self._connection.adapters.register_dumper(Bits, _BitsDumper)
         self._connection.adapters.register_loader(_INT8_ARRAY, _IdsLoader)
 
     def learn_vectors(self) -> bool:
@@ -302,6 +303,25 @@ class Vector:
 
     def __init__(self, packed: bytes) -> None:
         self.packed = packed
+
+
+class Bits:
+    """A string of bits on its way to PostgreSQL, the first one the highest of its byte."""
+
+    __slots__ = ("packed",)
+
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
+
+
+class _BitsDumper(Dumper):
+    """How many, and the bits: of whole bytes."""
+
+    format = Format.BINARY
+    oid = 1560
+
+    def dump(self, obj: Bits) -> bytes:
+        return struct.pack(">i", 8 * len(obj.packed)) + obj.packed
 
 
 class _VectorDumper(Dumper):

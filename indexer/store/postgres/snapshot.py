@@ -17,8 +17,9 @@ from indexer.papers import PaperOrder
 from indexer.store import postings
 from indexer.store.ids import Ids, Scores
 from indexer.store.manifest import Manifest
+from indexer.store.postgres.codes import codes
 from indexer.store.postgres.schema import ORDERS
-from indexer.store.postgres.session import Vector
+from indexer.store.postgres.session import Bits, Vector
 from indexer.store.postings import FTS_WEIGHTS, POSTING, Collection, Postings
 from indexer.store.records import Structure
 from indexer.store.selection import Selection, conditions, spelt_words
@@ -27,8 +28,8 @@ from indexer.store.sql import Connection, Cursor, value
 
 EXACT_ROWS = 20_000
 """Of a server's vectors the most that are compared one by one: some 15 ms."""
-CANDIDATES = 5
-"""Times as many are taken by their signs as are asked for, of all servers, and compared again by the vectors."""
+CANDIDATES = 2
+"""Times as many are taken by their codes as are asked for, of all servers, and compared again by the vectors."""
 _MAX_EF = 1_000
 """The most that pgvector's `hnsw.ef_search` takes."""
 _EXACT_SELECTED = 10_000
@@ -137,9 +138,9 @@ class ShardSnapshot(Snapshot):
                 f"SET LOCAL hnsw.ef_search = {min(n_candidates, _MAX_EF)}; "
                 f"SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL hnsw.max_scan_tuples = {_MAX_SCANNED}"
             )
-            signs = f"binary_quantize(vector)::bit({len(vector)}) <~> binary_quantize(?)::bit({len(vector)})"
-            found = f"SELECT id, vector FROM vectors {where} ORDER BY {signs} LIMIT {n_candidates}"
-            only.append(asked)
+            near = f"SELECT id FROM codes {where} ORDER BY code <~> ? LIMIT {n_candidates}"
+            found = f"SELECT id, vector FROM ({near}) AS near JOIN vectors USING (id)"
+            only.append(Bits(codes([asked.packed], len(vector))[0]))
         rows = self._session.execute_once(
             f"SELECT id, vector <#> ? AS distance FROM ({found}) AS found ORDER BY distance, id LIMIT ?",
             (asked, *only, n),

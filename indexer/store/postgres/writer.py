@@ -105,7 +105,7 @@ class _Link:
         """Put papers in."""
         if not self._types:
             self._types = types_of(self.session)
-        self.new.update(load(self.session, self._types, papers))
+        self.new.update(load(self.session, self._types, papers, self._writer.manifest.model.dim))
 
     def take_out(self, paper_id: str) -> None:
         """Take a paper out, if it is there."""
@@ -515,10 +515,7 @@ class PostgresWriter(Writer):
         n = value(session, "SELECT count(*) FROM (SELECT 1 FROM vectors LIMIT ?) AS counted", (EXACT_ROWS + 1,))
         if n > EXACT_ROWS and not schema.present(session)[1]:
             _log.info("making the graph of the vectors on %s", session.place)
-            session.run(
-                f"CREATE INDEX {schema.GRAPH} ON vectors USING hnsw "
-                f"((binary_quantize(vector)::bit({self.manifest.model.dim})) bit_hamming_ops); ANALYZE"
-            )
+            session.run(f"CREATE INDEX {schema.GRAPH} ON codes USING hnsw (code bit_hamming_ops); ANALYZE")
 
     def drop_graphs(self) -> None:
         """Drop the graphs of vectors, before many times as many come: put in one by one, each takes a millisecond.
