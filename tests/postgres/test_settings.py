@@ -14,6 +14,7 @@ import indexer.build.embed
 from indexer.build import build
 from indexer.errors import IndexBusyError, IndexNotWritableError
 from indexer.store import open_reader, open_writer
+from indexer.store.postgres import writer as postgres_writer
 from indexer.store.postgres.writer import PostgresWriter, _Link
 from tests.fakes import WordEmbedder
 from tests.postgres.failing import MOMENTS, Searching, Slow, build_until_killed, prepared_on
@@ -76,6 +77,21 @@ def test_a_server_with_timeouts(
             assert isinstance(link, _Link)
             link.execute("SELECT pg_sleep(0.6)")
     assert "waiting for it" not in caplog.text
+
+
+def test_what_another_session_holds_is_waited_for_so_long(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_writer, "_LOCKED_MS", 300)
+    with server.connect(name) as holding, open_writer(server.url(name), None) as writer:
+        holding.execute("BEGIN")
+        holding.execute("SELECT 1 FROM loccit_1.papers WHERE paper_id = 'PMC7000' FOR UPDATE")
+        began = time.monotonic()
+        with pytest.raises(IndexBusyError, match="lock timeout; wait for the other program to end"):
+            writer.take_down("PMC7000")
+        assert time.monotonic() - began < 5
+    with reading(server.url(name)) as snapshot:
+        assert snapshot.has("PMC7000")
 
 
 def test_an_id_that_is_too_long_is_told_at_once(server: Server, name: str, papers: Path) -> None:

@@ -128,8 +128,6 @@ class _Shard:
 
     def _seen(self, session: Session) -> tuple[_Meta, ShardSnapshot]:
         schema, n_in_graph = present(session)
-        if not schema:
-            raise IndexMissingError(f"there is no index in {session.place}: run `loccit index PATH... --index URL`")
         enter(session, schema)
         newest = read_commit(session)
         with self.lock:

@@ -192,7 +192,9 @@ def settle(session: Session, first: Session, *, is_writer: bool) -> None:
 
 
 def enter(session: Session, name: str) -> None:
-    """Have names of tables mean those of that schema from here on."""
+    """Have names of tables mean those of that schema from here on. Raises IndexMissingError where there is none yet."""
+    if not name:
+        raise IndexMissingError(f"there is no index in {session.place}: run `loccit index PATH... --index URL`")
     session.execute("SELECT set_config('search_path', ? || ', public', false)", (name,))
 
 

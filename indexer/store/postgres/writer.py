@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from indexer.errors import IndexBusyError, IndexMissingError, IndexUnreachableError, UsageError
+from indexer.errors import IndexBusyError, IndexUnreachableError, UsageError
 from indexer.store import postings
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.manifest import Commit, Manifest, read_commit, read_commits, read_meta
@@ -38,6 +38,13 @@ _LOCK = 0x4C4F4343
 FAILOVER_S = 60
 """A server that is lost is waited for so long: until its standby has taken over, or it is up again."""
 _PAUSE_S = 0.3
+_LOCKED_MS = 60_000
+"""What another session holds is waited for so long: one of a writer that is gone, which its server has not noticed."""
+_UNDISTURBED = (
+    "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
+)
+"""A writer may take its time; but if its machine is gone, its server notices within some ten seconds."""
 _MOVED_AT_ONCE = 20
 """Papers that are moved from server to server in one commit."""
 
@@ -65,7 +72,7 @@ class _Link:
         """Begin a new session, in place of any other. Raises IndexUnreachableError."""
         self.close()
         self._session = schema.connect(self.url, target_session_attrs="read-write")
-        self._session.run("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+        self._session.run(f"SET lock_timeout = {_LOCKED_MS}; {_UNDISTURBED}")
 
     @property
     def session(self) -> Session:
@@ -478,8 +485,6 @@ class PostgresWriter(Writer):
             link.reach()
         self._settle()
         self._name = self._name or schema.present(first.session)[0]
-        if not self._name:
-            raise IndexMissingError(f"there is no index in {self.place}: run `loccit index PATH... --index URL`")
         for link in self._links:
             schema.enter(link.session, self._name)
 
