@@ -56,7 +56,8 @@ _BATCH = 1000
 
 Postings = npt.NDArray[np.void]
 """(n,): `row` that holds a term or phrase, and how often, weighted: `halves`."""
-_Records = npt.NDArray[np.void]
+Records = npt.NDArray[np.void]
+"""(n,): the rows of a segment, or of a list."""
 _Mask = npt.NDArray[np.bool_]
 
 
@@ -84,8 +85,8 @@ class Collection:
     """(n_places,) bool: which take part in a search by default."""
     with_gone: tuple[int, ...]
     """Segments that have rows which are gone."""
-    segments: Mapping[int, _Records]
-    """The passages of each, as they were read."""
+    segments: Mapping[int, Records]
+    """The passages of each, as they were read; empty where they are not to be kept."""
 
     def places(self, postings: Postings) -> npt.NDArray[np.intp]:
         """Where the list's rows stand in the arrays. Raises IndexDamagedError."""
@@ -128,13 +129,13 @@ def read_terms(connection: Connection, where: str = "1 = 1", *values: int) -> It
         yield row_id, PassageTerms(bool(is_body), *columns)
 
 
-def read_collection(connection: Connection, last_row: int, before: Collection | None = None) -> Collection:
+def read_collection(connection: Connection, last_row: int, before: Mapping[int, Records] | None = None) -> Collection:
     """The collection as the connection's transaction has it; `last_row` is the last id that any row was given.
 
-    Of segments that stood there `before` nothing is read: where a number is never given twice. Raises
-    IndexDamagedError.
+    Of segments that were there `before` nothing is read, where a number is never given twice; what is read now is kept
+    for the next time then. Raises IndexDamagedError.
     """
-    segments = _segments(connection, before.segments if before is not None else {})
+    segments = _segments(connection, before)
     passages = np.concatenate([np.empty(0, dtype=_PASSAGE), *segments.values()])
     if not len(passages):
         return Collection(0, 0, 0, np.empty(0, dtype=np.float32), np.empty(0, dtype=np.bool_), (), {})
@@ -149,7 +150,9 @@ def read_collection(connection: Connection, last_row: int, before: Collection | 
     are_bodies[places] = living["is_body"]
     with_gone = (number for number, each in segments.items() if np.isinf(lengths[each["row"] - np.uint32(first)]).any())
     n_terms = int(living["length"].sum(dtype=np.int64))
-    return Collection(len(living), n_terms, first, lengths, are_bodies, tuple(with_gone), segments)
+    return Collection(
+        len(living), n_terms, first, lengths, are_bodies, tuple(with_gone), segments if before is not None else {}
+    )
 
 
 def document_frequency(connection: Connection, collection: Collection, terms: Sequence[str]) -> dict[str, int]:
@@ -279,7 +282,7 @@ def _write_segment(connection: Connection, new: Mapping[int, PassageTerms]) -> N
     _insert(connection, passages, zip(vocabulary, lists, strict=True))
 
 
-def _insert(connection: Connection, passages: _Records, lists: Iterable[tuple[str, bytes]]) -> None:
+def _insert(connection: Connection, passages: Records, lists: Iterable[tuple[str, bytes]]) -> None:
     """Store a segment; its lists in the order of their terms, which is that of the table."""
     number = value(connection, "INSERT INTO segments (passages) VALUES (?) RETURNING id", (passages.tobytes(),))
     rows = ((number, *each) for each in lists)
@@ -322,7 +325,7 @@ def _without(blob: bytes, removed: Ids) -> bytes:
     return postings[~are_in(postings["row"], removed)].tobytes()
 
 
-def _segments(connection: Connection, known: Mapping[int, _Records] | None = None) -> dict[int, _Records]:
+def _segments(connection: Connection, known: Mapping[int, Records] | None = None) -> dict[int, Records]:
     """Each segment's passages; of those that are known they are not read."""
     known = known or {}
     is_new = f"id NOT IN ({marks(list(known))})" if known else "1 = 1"
@@ -342,7 +345,7 @@ def _joined(lists: Iterable[bytes]) -> bytes:
     return b"".join(blob for blob in lists if _n_records(len(blob), POSTING))
 
 
-def _records(blob: bytes, kind: np.dtype[Any]) -> _Records:
+def _records(blob: bytes, kind: np.dtype[Any]) -> Records:
     _n_records(len(blob), kind)
     return np.frombuffer(blob, dtype=kind)
 

@@ -74,11 +74,14 @@ class _Shard:
                 self.close()
             else:
                 return session
+        if self.down_until:  # it was away: one looks whether it is back, and the others do not wait for that
+            self.down_until = time.monotonic() + _RETRY_S
         try:
             session = self._connected()
         except IndexUnreachableError:
             self.down_until = time.monotonic() + _RETRY_S
             raise
+        self.down_until = 0.0
         return session
 
     def close(self) -> None:
@@ -106,6 +109,8 @@ class _Shard:
     def take_back(self, session: Session) -> None:
         """Keep the session for the next search, if it is of use still."""
         session.let_go()
+        if session.has_failed_to_answer:
+            self.down_until = time.monotonic() + _RETRY_S
         if self.is_closed:
             session.close()
         elif not session.is_lost:
@@ -136,7 +141,7 @@ class _Shard:
                 commit, manifest = read_meta(session)
                 # A standby that lacks what its primary had goes on with the same numbers, for something else.
                 follows = meta is not None and meta.schema == schema and is_known(session, meta.commit)
-                before = meta.collection if meta is not None and follows else None
+                before = meta.collection.segments if meta is not None and follows else {}
                 meta = self.meta = _Meta(
                     schema, commit, manifest, read_collection(session, before), Memory(), tuple(shards_of(session))
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from indexer.errors import IndexMismatchError, IndexMissingError, UsageError
+from indexer.errors import IndexMismatchError, IndexMissingError, IndexNotWritableError, UsageError
 from indexer.papers import PaperOrder
 from indexer.store.manifest import Commit, Manifest
 from indexer.store.postgres.codes import n_bits
@@ -17,10 +17,12 @@ from indexer.store.sql import value
 from indexer.store.tables import TABLES
 
 SCHEMA_VERSION = 1
+MAX_DIM = 2_000
+"""Of vectors that stand in a row, on a page of 8 KB."""
 HOME = "loccit"
 CATCH_UP = (
-    "one was restored, or its standby took over without all that was committed; run `loccit index PATH...` over the folders "
-    "of all papers, which finds what it lacks"
+    "one was restored, or its standby took over without all that was committed; run `loccit index PATH...` over the "
+    "folders of all papers, which finds what it lacks"
 )
 _FIRST = f"{HOME}_1"
 GRAPH = "codes_graph"
@@ -130,13 +132,19 @@ def connect(url: str, *, patience_s: float | None = None, **settings: str) -> Se
 
 def version_of(session: Session) -> int | None:
     """The version of the schema that the server has; None where it has none."""
-    if not value(session, "SELECT count(*) FROM pg_namespace WHERE nspname = ?", (HOME,)):
+    if not exists(session, HOME):
         return None
     return int(value(session, f"SELECT version FROM {HOME}.meta"))
 
 
 def migrate(session: Session) -> None:
     """Bring the server to this version, from none at all or from an older one. Raises IndexNotWritableError."""
+    encoding = value(session, "SHOW server_encoding")
+    if encoding != "UTF8":
+        raise IndexNotWritableError(
+            f"{session.place} is a database of {encoding}: make one of UTF8, with CREATE DATABASE ... ENCODING 'UTF8' "
+            "TEMPLATE template0"
+        )
     session.run("CREATE EXTENSION IF NOT EXISTS vector")
     session.learn_vectors()
     for number in range(version_of(session) or 0, SCHEMA_VERSION):
@@ -195,11 +203,19 @@ def enter(session: Session, name: str) -> None:
     """Have names of tables mean those of that schema from here on. Raises IndexMissingError where there is none yet."""
     if not name:
         raise IndexMissingError(f"there is no index in {session.place}: run `loccit index PATH... --index URL`")
-    session.execute("SELECT set_config('search_path', ? || ', public', false)", (name,))
+    if session.in_schema not in ("", name):
+        session.run("DEALLOCATE ALL")  # plans of the other's tables, whose columns may be of other types
+    session.execute("SELECT set_config('search_path', ?, false)", (f"{name}, {session.vectors_in}",))
+    session.in_schema = name
 
 
 def make(session: Session, name: str, manifest: Manifest, first: Commit) -> None:
     """Make an empty index in a schema of that name, inside the session's transaction, and enter it."""
+    if manifest.model.dim > MAX_DIM:
+        raise UsageError(
+            f"the model's vectors have {manifest.model.dim:,} dimensions, and {MAX_DIM:,} are the most on PostgreSQL: "
+            "index with another model"
+        )
     session.run(f"CREATE SCHEMA {name}")
     enter(session, name)
     session.run(_tables(manifest.model.dim) + _CODES.format(n_bits=n_bits(manifest.model.dim)) + _LONG + _PLAIN)
@@ -222,6 +238,11 @@ def drop(session: Session, name: str) -> None:
         f"BEGIN; SET LOCAL lock_timeout = {_DROPPING_MS}; LOCK TABLE {name}.commits IN ACCESS EXCLUSIVE MODE; "
         f"DROP SCHEMA {name} CASCADE; COMMIT"
     )
+
+
+def exists(session: Session, name: str) -> bool:
+    """Whether there is a schema of that name."""
+    return bool(value(session, "SELECT count(*) FROM pg_namespace WHERE nspname = ?", (name,)))
 
 
 def others(session: Session, name: str) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from indexer.errors import (
     IndexBusyError,
+    IndexMismatchError,
     IndexMissingError,
     IndexNotWritableError,
     IndexUnreachableError,
@@ -70,6 +71,11 @@ class Session:
         `settings` are libpq's, and go before the URL's. Raises IndexUnreachableError, UsageError.
         """
         self.place = shown(url)
+        self.vectors_in = "public"
+        """The schema that has pgvector."""
+        self.in_schema = ""
+        """The one that names of tables mean."""
+        self.has_failed_to_answer = False
         with self._complaints_named():
             conninfo = make_conninfo(url, **{**_DEFAULTS, **_said(url), **settings, "client_encoding": "UTF8"})
             self._connection = _Patient.connect(conninfo, autocommit=True)
@@ -83,10 +89,20 @@ class Session:
 
     def learn_vectors(self) -> bool:
         """Learn how this database calls pgvector's type; whether it has that."""
-        with self._complaints_named():
-            found = TypeInfo.fetch(self._connection, "vector")
-        if found is None:
+        row = self.execute(
+            "SELECT extversion, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
+        ).fetchone()
+        if row is None:
             return False
+        version, self.vectors_in = row
+        if [int(part) for part in version.split(".")[:2]] < [0, 8]:
+            raise IndexMismatchError(
+                f"{self.place} has pgvector {version}, and 0.8 is the oldest that will do: install that, and run ALTER "
+                "EXTENSION vector UPDATE"
+            )
+        with self._complaints_named():
+            found = TypeInfo.fetch(self._connection, f"{self.vectors_in}.vector")
+        assert found is not None
         found.register(self._connection)
         dumper = type("_Dumper", (_VectorDumper,), {"oid": found.oid})
         self._connection.adapters.register_dumper(Vector, dumper)
@@ -189,6 +205,7 @@ class Session:
         try:
             yield
         except errors._WaitTimeout as error:
+            self.has_failed_to_answer = True
             self.close()
             raise IndexUnreachableError(f"{self.place} did not answer in time; check that it is up") from error
         except psycopg.Error as error:
@@ -218,7 +235,7 @@ _MEANINGS: tuple[_Meaning, ...] = (
         "set max_prepared_transactions to 10 or more in postgresql.conf, which commits over several shards need",
     ),
     (
-        (errors.UndefinedFile, errors.FeatureNotSupported),
+        (errors.UndefinedFile,),
         IndexNotWritableError,
         "install pgvector 0.8 or later on the server",
     ),
@@ -247,11 +264,6 @@ def shown(url: str) -> str:
     hosts, ports = said.get("host", "").split(","), said.get("port", "").split(",")
     places = (f"{host}:{port}" if port else host for host, port in zip_longest(hosts, ports, fillvalue=ports[-1]))
     return f"postgresql://{','.join(places)}/{said.get('dbname', '')}"
-
-
-def says_password(url: str) -> bool:
-    """Whether a password stands in the URL."""
-    return bool(_said(url).get("password"))
 
 
 def _said(url: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from indexer.store.manifest import Manifest
 from indexer.store.postgres.codes import codes
 from indexer.store.postgres.schema import ORDERS
 from indexer.store.postgres.session import Bits, Vector
-from indexer.store.postings import FTS_WEIGHTS, POSTING, Collection, Postings
+from indexer.store.postings import FTS_WEIGHTS, POSTING, Collection, Postings, Records
 from indexer.store.records import Structure
 from indexer.store.selection import Selection, conditions, spelt_words
 from indexer.store.snapshot import Snapshot
@@ -78,10 +78,15 @@ class Kept(Generic[Key, Array]):
             for name, each in arrays.items():
                 if name not in self._arrays and each.nbytes <= _KEPT_BYTES // 4:
                     self._arrays[name] = each
-                    self._n_bytes += each.nbytes
+                    self._n_bytes += _cost(name, each)
             while self._n_bytes > _KEPT_BYTES:
-                _, dropped = self._arrays.popitem(last=False)
-                self._n_bytes -= dropped.nbytes
+                name, dropped = self._arrays.popitem(last=False)
+                self._n_bytes -= _cost(name, dropped)
+
+
+def _cost(name: Hashable, array: npt.NDArray[Any]) -> int:
+    """Bytes that an entry takes, about: also one of nothing takes some."""
+    return array.nbytes + len(repr(name)) + 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +247,7 @@ class ShardSnapshot(Snapshot):
         return "passages.id = ANY(?)", [reduce(np.intersect1d, rows).astype(np.int64)]
 
 
-def read_collection(session: Connection, before: Collection | None = None) -> Collection:
+def read_collection(session: Connection, before: Mapping[int, Records] | None = None) -> Collection:
     """What a server has to count words by; less is read where it is known what an earlier commit had.
 
     Raises IndexDamagedError.

@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from indexer.errors import IndexBusyError, IndexUnreachableError, UsageError
+from indexer.errors import IndexBusyError, IndexDamagedError, IndexUnreachableError, UsageError
+from indexer.places import has_password
 from indexer.store import postings
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.manifest import Commit, Manifest, read_commit, read_commits, read_meta
 from indexer.store.postgres import schema
 from indexer.store.postgres.loading import Types, load, types_of
-from indexer.store.postgres.session import Session, says_password, shown
+from indexer.store.postgres.session import Session, shown
 from indexer.store.postgres.sharded import ShardedFiles, ShardedSnapshot
 from indexer.store.postgres.snapshot import EXACT_ROWS, Memory, ShardSnapshot, read_collection
 from indexer.store.postings import Collection, PassageTerms
@@ -155,6 +156,8 @@ class PostgresWriter(Writer):
         self._rebuilding, self._rehearsing = rebuild and manifest is not None, rehearse
         self._journal: list[Callable[[], None]] = []
         self._is_changing = False
+        self._is_at_end = False
+        """Whether the last thing done was to commit."""
         self._links = [_Link(self, 0, url)]
         if manifest is not None:
             _make_first(url, manifest)
@@ -163,9 +166,9 @@ class PostgresWriter(Writer):
             with self.changing():
                 self._reach()
                 _, present = read_meta(self._links[0])
-                # A server that was restored may be behind the others: the next commit comes after those of all.
                 self._commit = max(map(read_commit, self._links))
                 self._last = schema.last_decided(self._links[0].session)
+                self._look_for_lost_commits(goes_on=manifest is not None)
             self.manifest = manifest if rebuild and manifest is not None else present
             if rebuild and manifest is not None:
                 self._begin_anew(manifest)
@@ -174,6 +177,26 @@ class PostgresWriter(Writer):
         except BaseException:
             self._let_go()
             raise
+
+    def _look_for_lost_commits(self, *, goes_on: bool) -> None:
+        """Whether each server has the newest commit. To go on all the same is for who looks at the papers' files: what
+        is lost is found there.
+
+        Raises IndexDamagedError.
+        """
+        behind = [link for link in self._links if not self._has(link, self._commit)]
+        if behind:
+            places = ", ".join(shown(link.url) for link in behind)
+            said = f"{places} lacks commits that the others have: {schema.CATCH_UP}"
+            if not goes_on:
+                raise IndexDamagedError(said)
+            _log.warning("%s", said)
+
+    def _has(self, link: _Link, commit: Commit) -> bool:
+        """Whether the server has that commit: in the index that is written, or before that is begun, the one read."""
+        name = self._name if schema.exists(link.session, self._name) else schema.present(link.session)[0]
+        found = link.execute(f"SELECT 1 FROM {name}.commits WHERE generation = ? AND token = ?", commit)
+        return found.fetchone() is not None
 
     def _begin_anew(self, manifest: Manifest) -> None:
         """Begin a rebuild: an empty index in a schema of its own, which readers do not see before the end of it."""
@@ -266,6 +289,7 @@ class PostgresWriter(Writer):
         present one."""
         if not self._rehearsing:
             self._commit_all(is_end=True)
+            self._is_at_end = True
         return self._commit.generation
 
     def close(self) -> None:
@@ -273,7 +297,7 @@ class PostgresWriter(Writer):
         try:
             for link in self._links:
                 link.session.let_go()
-            if not self._rehearsing and not self._rebuilding:
+            if self._is_at_end:
                 with ThreadPoolExecutor(len(self._links)) as threads:
                     list(threads.map(self._make_graph, self._links))
                 self._drop_others()
@@ -285,7 +309,7 @@ class PostgresWriter(Writer):
 
         Raises UsageError for one that has an index already, IndexUnreachableError, IndexNotWritableError.
         """
-        if says_password(url):
+        if has_password(url):
             raise UsageError(
                 "the URL would be kept in the index's first database, where others may read it: leave the password out "
                 "of it, and have it in the file that PGPASSFILE names, or in ~/.pgpass"
@@ -294,6 +318,7 @@ class PostgresWriter(Writer):
         self.commit()
         session = Session(url, target_session_attrs="read-write")
         try:
+            _lock(session)  # which this writer has of the servers that share the index already
             schema.migrate(session)
             left = schema.present(session)[0]
             if left and not self._was_half_added(session, left):
@@ -306,9 +331,10 @@ class PostgresWriter(Writer):
             schema.belong(session, self.place)
             session.run("COMMIT")
         finally:
-            session.close()
+            session.leave()
         link = _Link(self, number, url)
         link.reach()
+        _lock(link.session)
         schema.enter(link.session, self._name)
         self._links.append(link)
         first = self._links[0]
@@ -363,6 +389,7 @@ class PostgresWriter(Writer):
     def _change(self, change: Callable[[], None]) -> None:
         """Make a change, and keep it in mind until it is committed."""
         self._journal.append(change)
+        self._is_at_end = False
         try:
             with self.changing():
                 self._begin()
@@ -446,6 +473,7 @@ class PostgresWriter(Writer):
                     self._reach()
                     last = schema.last_decided(self._links[0].session)
                     is_done = commit is not None and commit.token == last
+                    self._look_for_lost_commits(goes_on=False)
                     if last == self._last:
                         self._change_anew()
                 break
@@ -483,6 +511,7 @@ class PostgresWriter(Writer):
                 self._links.append(_Link(self, number, url))
         for link in self._links[1:]:
             link.reach()
+            _lock(link.session)
         self._settle()
         self._name = self._name or schema.present(first.session)[0]
         for link in self._links:
