@@ -28,10 +28,10 @@ from indexer.store.sql import Connection, Cursor, value
 
 EXACT_ROWS = 20_000
 """Of a server's vectors the most that are compared one by one: some 15 ms."""
-CANDIDATES = 2
+CANDIDATES = 4
 """Times as many are taken by their codes as are asked for, of all servers, and compared again by the vectors."""
-_MAX_EF = 1_000
-"""The most that pgvector's `hnsw.ef_search` takes."""
+_EF_SEARCH = 1_000
+"""pgvector's `hnsw.ef_search`, at the most that it takes: finding is little of what a search by vectors costs."""
 _EXACT_SELECTED = 10_000
 """Of selected vectors the most that are compared one by one."""
 _KEPT_BYTES = 64_000_000
@@ -140,7 +140,7 @@ class ShardSnapshot(Snapshot):
         else:
             n_candidates = max(n_candidates, n)
             self._session.run(
-                f"SET LOCAL hnsw.ef_search = {min(n_candidates, _MAX_EF)}; "
+                f"SET LOCAL hnsw.ef_search = {_EF_SEARCH}; "
                 f"SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL hnsw.max_scan_tuples = {_MAX_SCANNED}"
             )
             near = f"SELECT id FROM codes {where} ORDER BY code <~> ? LIMIT {n_candidates}"

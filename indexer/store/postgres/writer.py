@@ -156,8 +156,8 @@ class PostgresWriter(Writer):
         self._rebuilding, self._rehearsing = rebuild and manifest is not None, rehearse
         self._journal: list[Callable[[], None]] = []
         self._is_changing = False
-        self._is_at_end = False
-        """Whether the last thing done was to commit."""
+        self._is_at_end = True
+        """Whether there is no change that was not followed by a commit."""
         self._links = [_Link(self, 0, url)]
         if manifest is not None:
             _make_first(url, manifest)
@@ -297,7 +297,7 @@ class PostgresWriter(Writer):
         try:
             for link in self._links:
                 link.session.let_go()
-            if self._is_at_end:
+            if self._is_at_end and not self._rehearsing:
                 with ThreadPoolExecutor(len(self._links)) as threads:
                     list(threads.map(self._make_graph, self._links))
                 self._drop_others()
