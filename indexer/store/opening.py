@@ -36,13 +36,16 @@ class Reader(Protocol):
         ...
 
 
-def open_reader(place: IndexPlace) -> Reader:
-    """Open an index for searching. Raises the IndexStateError that fits."""
+def open_reader(place: IndexPlace, *, is_patient: bool = False) -> Reader:
+    """Open an index for searching; if `is_patient`, for reading all of it, however long a server takes to answer.
+
+    Raises the IndexStateError that fits.
+    """
     if isinstance(place, Path):
         return IndexReader(place)
     from indexer.store.postgres.reader import PostgresReader
 
-    return PostgresReader(place)
+    return PostgresReader(place, is_patient=is_patient)
 
 
 def open_writer(

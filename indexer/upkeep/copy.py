@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from itertools import chain
 
 import numpy as np
 
 from indexer.errors import IndexDamagedError, UsageError
 from indexer.store import IndexPlace, Scores, Snapshot, Writer, open_reader, open_writer, shown_place
 from indexer.store.packing import unpack_passage
-from indexer.store.rows import PASSAGES, VECTORS, PaperRows
+from indexer.store.rows import OF_A_PAPER, PASSAGES, VECTORS, PaperRows, Row
 
 _BATCH = 2_000
-"""Passages that are written and committed at once."""
+"""Passages and papers that are written and committed at once."""
 _PAGE = 500
 """Papers that are listed at once."""
 _N_SEARCHES, _N_FOUND = 100, 10
@@ -35,7 +35,7 @@ class Copied:
     n_papers: int
     n_passages: int
     n_new: int
-    """Papers that the target did not have; the others were as they are already."""
+    """Papers that the target did not have as they are in the source; the others it had."""
     n_searches: int
     """That both were asked, each for its words and for a vector: the words' scores were the same for all."""
     overlap: float
@@ -43,12 +43,15 @@ class Copied:
 
 
 def copy(source: IndexPlace, target: IndexPlace, heard: Callable[[int, int], None] = lambda done, n: None) -> Copied:
-    """Bring all of one index into another place, which has none, or a part of the same one from an earlier try.
+    """Bring all of one index into another place, which has none, or one of the same papers as they were once.
+
+    That is every paper's rows, what is known of its files, and the files that gave no paper. Not what a build that was
+    killed has left: files whose paper is not stored. The next build forgets these in any case, and reads them again.
 
     `heard` is told how many papers are done, and of how many. Raises UsageError for a target that holds other papers,
     IndexDamagedError where what arrived is not what was sent, and the IndexStateError that fits.
     """
-    reader = open_reader(source)
+    reader = open_reader(source, is_patient=True)
     try:
         with reader.snapshot() as snapshot:
             if snapshot.missing:
@@ -62,39 +65,55 @@ def copy(source: IndexPlace, target: IndexPlace, heard: Callable[[int, int], Non
 
 
 def _send(snapshot: Snapshot, writer: Writer, heard: Callable[[int, int], None]) -> int:
-    """Write the papers that the target has not. How many these were."""
-    there = dict(_marks(writer.view()))
-    here = dict(_marks(snapshot))
-    if others := sorted(there.keys() - here.keys()):
-        raise UsageError(f"{writer.place} holds {others[0]} and other papers that the source has not: name a new place")
-    wanted = [paper_id for paper_id, mark in here.items() if there.get(paper_id) != mark]
+    """Write the papers that the target has not, or otherwise. How many these were."""
+    view = writer.view()
+    for page in _pages(view):
+        if others := sorted(set(page) - snapshot.known(page)):
+            raise UsageError(
+                f"{writer.place} holds {others[0]} and other papers that the source has not: name a new place"
+            )
+    n, n_new, is_empty = snapshot.n_papers(), 0, view.n_papers() == 0
     batch: list[PaperRows] = []
-    for n, paper_id in enumerate(wanted, start=1):
-        batch.append(snapshot.rows(paper_id))
-        if sum(len(rows[PASSAGES]) for rows in batch) >= _BATCH or n == len(wanted):
-            writer.put_many(batch)
-            for rows in batch:
-                for record in snapshot.files(rows["papers"][0]["paper_id"]):
-                    writer.put_file(record)
-            writer.checkpoint()
+    for done, paper_id in enumerate(chain.from_iterable(_pages(snapshot)), start=1):
+        if is_empty or not _is_same(snapshot, view, paper_id):
+            batch.append(snapshot.rows(paper_id))
+            n_new += 1
+        if sum(1 + len(rows[PASSAGES]) for rows in batch) >= _BATCH:
+            _write(batch, snapshot, writer)
             batch = []
-            heard(len(here) - len(wanted) + n, len(here))
+        if not batch or done % _PAGE == 0:
+            heard(done - len(batch), n)
+    _write(batch, snapshot, writer)
+    heard(n, n)
     writer.keep_failures(snapshot.failures())
-    return len(wanted)
+    return n_new
 
 
-def _marks(snapshot: Snapshot) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Of each paper what tells whether another index has it as it is."""
+def _write(batch: Sequence[PaperRows], snapshot: Snapshot, writer: Writer) -> None:
+    """Put these papers in, each with its files and no others, and commit."""
+    if not batch:
+        return
+    writer.put_many(batch)
+    for rows in batch:
+        paper_id = rows["papers"][0]["paper_id"]
+        for record in writer.files.of(paper_id):
+            writer.forget_file(record.origin)
+        for record in snapshot.files(paper_id):
+            writer.put_file(record)
+    writer.checkpoint()
+
+
+def _pages(snapshot: Snapshot) -> Iterator[list[str]]:
+    """The ids of all papers, so many at once."""
     after = ""
-    while page := snapshot.papers(after=after, limit=_PAGE):
-        for each in page:
-            yield each.paper_id, (each.sha256, each.source, each.origin, each.n_passages, each.n_versions)
-        after = page[-1].paper_id
+    while page := [each.paper_id for each in snapshot.papers(after=after, limit=_PAGE)]:
+        yield page
+        after = page[-1]
 
 
 def _checked(snapshot: Snapshot, source: IndexPlace, target: IndexPlace, n_new: int, generation: int) -> Copied:
-    """Compare both indexes: counts, every paper's rows, and what searches find. Raises IndexDamagedError."""
-    reader = open_reader(target)
+    """Compare both indexes: counts, failures, all of every paper, and what searches find. Raises IndexDamagedError."""
+    reader = open_reader(target, is_patient=True)
     try:
         with reader.snapshot() as other:
             counts = snapshot.counts()
@@ -102,16 +121,18 @@ def _checked(snapshot: Snapshot, source: IndexPlace, target: IndexPlace, n_new: 
                 raise IndexDamagedError(
                     f"{shown_place(target)} has {other.counts()}, {counts} were sent: copy once more"
                 )
+            if snapshot.failures() != other.failures():
+                raise IndexDamagedError(
+                    f"the files that gave no paper are not the same in {shown_place(target)}: copy once more"
+                )
             chosen = random.Random(0)
-            paper_ids = []
-            for paper_id, _ in _marks(snapshot):
-                paper_ids.append(paper_id)
-                if _digest(snapshot.rows(paper_id)) != _digest(other.rows(paper_id)):
+            numbers = Counter(chosen.choices(range(counts["papers"]), k=_N_SEARCHES) if counts["papers"] else ())
+            asked: list[str] = []
+            for n, paper_id in enumerate(chain.from_iterable(_pages(snapshot))):
+                if not _is_same(snapshot, other, paper_id):
                     raise IndexDamagedError(f"{paper_id} is not the same in {shown_place(target)}: copy once more")
-            overlaps = [
-                _overlap(snapshot, other, chosen.choice(paper_ids), chosen)
-                for _ in range(_N_SEARCHES if paper_ids else 0)
-            ]
+                asked += [paper_id] * numbers[n]
+            overlaps = [_overlap(snapshot, other, paper_id, chosen) for paper_id in asked]
             return Copied(
                 shown_place(source), shown_place(target), generation, counts["papers"], counts["passages"], n_new,
                 len(overlaps), sum(overlaps) / max(len(overlaps), 1),
@@ -120,19 +141,22 @@ def _checked(snapshot: Snapshot, source: IndexPlace, target: IndexPlace, n_new: 
         reader.close()
 
 
-def _digest(rows: PaperRows) -> str:
-    """A hash of all that the rows say, whatever ids the tables gave them."""
+def _is_same(one: Snapshot, other: Snapshot, paper_id: str) -> bool:
+    """Whether the other has the paper too, and all of it is the same."""
+    return other.has(paper_id) and _all_of(one, paper_id) == _all_of(other, paper_id)
+
+
+def _all_of(snapshot: Snapshot, paper_id: str) -> tuple[object, ...]:
+    """All that the rows say of a paper, whatever ids the tables gave them, and what is known of its files."""
+    rows = snapshot.rows(paper_id)
     places = {row["id"]: n for n, row in enumerate(rows[PASSAGES])}
-    said = sha256()
-    for table, found in rows.items():
-        for row in sorted((_own(table, row, places) for row in found), key=repr):
-            said.update(json.dumps([table, row], sort_keys=True, default=bytes.hex).encode())
-    return said.hexdigest()
+    of_passages = [{places[row["id"]]: _own(row) for row in rows[table]} for table in (PASSAGES, VECTORS)]
+    of_paper = [sorted(map(_own, rows[table]), key=repr) for table in ("papers", *OF_A_PAPER)]
+    return *of_passages, *of_paper, snapshot.files(paper_id)
 
 
-def _own(table: str, row: dict[str, object], places: dict[object, int]) -> dict[str, object]:
-    own = {name: each for name, each in row.items() if name not in ("id", "paper")}
-    return own | {"place": places[row["id"]]} if table in (PASSAGES, VECTORS) else own
+def _own(row: Row) -> Row:
+    return {name: row[name] for name in sorted(row) if name not in ("id", "paper")}
 
 
 def _overlap(snapshot: Snapshot, other: Snapshot, paper_id: str, chosen: random.Random) -> float:

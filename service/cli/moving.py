@@ -19,9 +19,9 @@ def copy(
     target: Annotated[str, typer.Argument(metavar="DST", parser=public, help="The same, without other papers in it.")],
     as_json: Json = False,
 ) -> None:
-    """Copy an index to another place or engine, and check that it arrived: counts, every row, 100 searches.
+    """Copy an index to another place or engine, and check that it arrived: every row, what is known of files, 100 searches.
 
-    Broken off, the same command goes on with the rest.
+    Broken off, the same command goes on with the rest; later, it brings what has changed since.
     """
     from indexer.store import place_of
     from indexer.upkeep import copy as copied
@@ -33,8 +33,8 @@ def copy(
     else:
         typer.echo(
             f"copied {made.n_papers:,} papers, {made.n_passages:,} passages to {terminal.clean(made.target)}, "
-            f"{made.n_new:,} papers new there; every row is the same. {made.n_searches} searches: the same scores for "
-            f"words, {made.overlap:.1%} of the 10 nearest vectors"
+            f"{made.n_new:,} papers new or changed there; every row is the same. {made.n_searches} searches: the same "
+            f"scores for words, {made.overlap:.1%} of the 10 nearest vectors"
         )
 
 

@@ -25,6 +25,11 @@ _THREADS = 32
 """That ask servers, of all searches together."""
 _PATIENCE_S = 20
 """A server that takes longer to answer a search is as good as gone."""
+_UNLIMITED = (
+    "SELECT set_config(name, '0', true) FROM pg_settings "
+    "WHERE name IN ('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')"
+)
+"""For a transaction that may take hours; not every version has all three."""
 _RETRY_S = 2
 """A server that did not answer is not asked again for so long."""
 _AGREEING_TRIES, _AGREEING_PAUSE_S = 50, 0.02
@@ -56,6 +61,7 @@ class _Shard:
 
     number: int
     url: str
+    is_patient: bool
     idle: list[Session] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     down_until: float = 0.0
@@ -96,7 +102,7 @@ class _Shard:
             return None
 
     def _connected(self) -> Session:
-        session = connect(self.url, patience_s=_PATIENCE_S)
+        session = connect(self.url, patience_s=None if self.is_patient else _PATIENCE_S)
         try:
             if self.number == 0:
                 check_first(session)
@@ -126,6 +132,8 @@ class _Shard:
     def _open(self) -> _Open:
         session = self.lend()
         try:
+            if self.is_patient:
+                session.execute(_UNLIMITED)
             return _Open(self, session, *self._seen(session))
         except BaseException:
             self.take_back(session)
@@ -172,10 +180,14 @@ class _Open:
 class PostgresReader:
     """An open index on one server or several. Safe to use from several threads."""
 
-    def __init__(self, url: str) -> None:
-        """Open the index that the URL's server has, or whose first one it is. Raises the IndexStateError that fits."""
+    def __init__(self, url: str, *, is_patient: bool = False) -> None:
+        """Open the index that the URL's server has, or whose first one it is. Raises the IndexStateError that fits.
+
+        If `is_patient`, servers may take as long as they will to answer, and snapshots may last for hours.
+        """
         self.place = url
-        self._shards = {0: _Shard(0, url)}
+        self._is_patient = is_patient
+        self._shards = {0: _Shard(0, url, is_patient)}
         self._apart: frozenset[Commit] = frozenset()
         """Commits of servers that did not come to agree: they are not waited for again."""
         self._threads = ThreadPoolExecutor(_THREADS, "shards")
@@ -256,7 +268,7 @@ class PostgresReader:
         """Ask, from now on, the servers that share the index since it was last looked at."""
         for each in opened:
             for number, url in each.meta.others:
-                self._shards.setdefault(number, _Shard(number, url))
+                self._shards.setdefault(number, _Shard(number, url, self._is_patient))
 
     def _settle(self) -> None:
         """Have the other servers do what the first one decided: their writer may have been killed in between."""
