@@ -14,7 +14,14 @@ import pytest
 
 import indexer.build.embed
 from indexer.build import build
-from indexer.errors import IndexBusyError, IndexMismatchError, IndexMissingError, NotFoundError, UsageError
+from indexer.errors import (
+    IndexBusyError,
+    IndexDamagedError,
+    IndexMismatchError,
+    IndexMissingError,
+    NotFoundError,
+    UsageError,
+)
 from indexer.store import IndexPlace, Manifest, is_index, on_disk, open_reader, open_writer
 from indexer.store.postgres import reader as postgres_reader
 from indexer.store.postgres import schema
@@ -560,8 +567,11 @@ def test_servers_that_were_restored_to_different_moments_come_to_agree(
         spread(url, server.url(name))
         with psycopg.connect({"first": url, "other": server.url(name)}[ahead]) as connection:
             connection.execute("INSERT INTO loccit_1.commits VALUES (77, 'of another life')")
-        with reading(url) as snapshot:
-            assert snapshot.n_papers() == 12
+        with reading(url) as snapshot:  # the one that is behind is as if away
+            assert len(snapshot.missing) == 1
+            assert 0 < snapshot.n_papers() < 12
+        with pytest.raises(IndexDamagedError, match="lacks commits that the others have"):
+            open_writer(url, None)
         (papers / "paper00.md").write_text("# Anew\n\nPMC7000 · J · 2000\n\nA new text.\n", encoding="utf-8")
         assert build([papers], url, WordEmbedder(), CONFIG).generation == 78
         build([papers], tmp_path / "oracle", WordEmbedder(), CONFIG)

@@ -318,10 +318,11 @@ class PostgresWriter(Writer):
         self.commit()
         session = Session(url, target_session_attrs="read-write")
         try:
-            _lock(session)  # which this writer has of the servers that share the index already
-            schema.migrate(session)
-            left = schema.present(session)[0]
-            if left and not self._was_half_added(session, left):
+            is_own = not _can_lock(session)  # of servers that share the index this writer has the lock
+            if not is_own:
+                schema.migrate(session)
+            left = "" if is_own else schema.present(session)[0]
+            if is_own or (left and not self._was_half_added(session, left)):
                 raise UsageError(f"{session.place} has an index already: name a database that has none")
             session.run("BEGIN")
             if left:
@@ -587,10 +588,14 @@ def _make_first(url: str, manifest: Manifest) -> None:
 
 def _lock(session: Session) -> None:
     """Be the one who writes, until the session ends. Raises IndexBusyError."""
-    if not value(session, "SELECT pg_try_advisory_lock(?)", (_LOCK,)):
+    if not _can_lock(session):
         raise IndexBusyError(
             f"another process is writing to {session.place}: wait for it to end, then run the command again"
         )
+
+
+def _can_lock(session: Session) -> bool:
+    return bool(value(session, "SELECT pg_try_advisory_lock(?)", (_LOCK,)))
 
 
 def _weight(number: int, paper_id: str) -> bytes:
