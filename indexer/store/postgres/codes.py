@@ -31,5 +31,11 @@ def codes(packed: Sequence[bytes], dim: int) -> list[bytes]:
 def _planes(dim: int) -> npt.NDArray[np.float32]:
     """The planes' normals, (dim, n_bits): the same wherever and whenever they are made."""
     numbers = np.random.RandomState(_SEED)
-    batches = [np.linalg.qr(numbers.standard_normal((dim, dim)))[0] for _ in range(_BATCHES)]
+    batches = [_at_right_angles(numbers.standard_normal((dim, dim))) for _ in range(_BATCHES)]
     return np.concatenate(batches, axis=1).astype(np.float32)
+
+
+def _at_right_angles(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The orthogonal matrix of the QR decomposition whose R has a positive diagonal, of which there is but one."""
+    normals, others = np.linalg.qr(numbers)
+    return np.asarray(normals * np.sign(np.diag(others)))
