@@ -19,7 +19,7 @@ def copy(
     target: Annotated[str, typer.Argument(metavar="DST", parser=public, help="The same, without other papers in it.")],
     as_json: Json = False,
 ) -> None:
-    """Copy an index to another place or engine, and check that it arrived: rows, what is known of files, 100 searches.
+    """Copy an index to another place or engine, and check that all of it arrived, by every row and 100 searches.
 
     Broken off, the same command goes on with the rest; later, it brings what has changed since.
     """
