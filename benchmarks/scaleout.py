@@ -140,6 +140,7 @@ def measure(urls: Sequence[str], real: Real, size: int, asked: list[str]) -> Res
         if n_new > there["passages"]:  # it is quicker made anew
             writer.drop_graphs()
         load_s = load(papers, n_new, writer) if n_new > 0 else 0.0
+        writer.commit()
         began = time.perf_counter()
     close_s = time.perf_counter() - began
     began = time.perf_counter()
