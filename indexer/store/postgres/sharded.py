@@ -20,7 +20,7 @@ from indexer.papers import PaperOrder, Reference
 from indexer.store.files import FailedFile, FileRecord, Files
 from indexer.store.ids import Ids, Scores
 from indexer.store.manifest import Manifest
-from indexer.store.postgres.snapshot import CANDIDATES, ShardSnapshot
+from indexer.store.postgres.snapshot import CANDIDATES, MIN_CANDIDATES, ShardSnapshot
 from indexer.store.postings import Statistics
 from indexer.store.records import Alias, Definition, Similarities, StoredPaper, StoredPassage, Structure
 from indexer.store.rows import PaperRows
@@ -99,7 +99,7 @@ class ShardedSnapshot(Snapshot):
         return self._nearest(vector, n, None, exactly=True)
 
     def _nearest(self, vector: Vectors, n: int, selected: Ids | None, *, exactly: bool) -> Ids:
-        n_candidates = -(-CANDIDATES * n // len(self._shards))
+        n_candidates = max(-(-CANDIDATES * n // len(self._shards)), MIN_CANDIDATES)
         found = self._among(
             selected, lambda shard, own: shard.nearest_scored(vector, n, own, n_candidates, exactly=exactly)
         )

@@ -30,6 +30,8 @@ EXACT_ROWS = 20_000
 """Of a server's vectors the most that are compared one by one: some 15 ms."""
 CANDIDATES = 4
 """Times as many are taken by their codes as are asked for, of all servers, and compared again by the vectors."""
+MIN_CANDIDATES = 200
+"""Of each server, at the least."""
 _EF_SEARCH = 1_000
 """pgvector's `hnsw.ef_search`, at the most that it takes: finding is little of what a search by vectors costs."""
 _EXACT_SELECTED = 10_000
