@@ -102,7 +102,9 @@ class DenseIndex:
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
-        structure = json.dumps(asdict(self.structure)).encode()
+        structure = json.dumps(
+            {name: value for name, value in asdict(self.structure).items() if name != "is_graph"}
+        ).encode()
         payload = faiss.serialize_index(self._index)
         checksum = _checksum(structure, payload)
         generation, token = self.commit
