@@ -122,7 +122,7 @@ Keys = Annotated[
     typer.Option(
         "--keys",
         metavar="FILE",
-        help="The file of API keys (LOCCIT_KEYS; else beside the index, or for a URL in ~/.config/loccit).",
+        help="The file of API keys (LOCCIT_KEYS; else beside the index, or for a URL in your configuration folder).",
     ),
 ]
 LlmUrl = Annotated[
