@@ -493,3 +493,14 @@ def test_papers_without_a_passage_are_named(papers: Path, tmp_path: Path, capsys
     terminal.show_report(report, "index", {})
     assert "empty     front: its file gave no passage" in capsys.readouterr().out
     assert run(papers, tmp_path / "index").empty == []
+
+
+def test_an_id_of_too_many_characters_is_a_failure_of_its_file(tmp_path: Path) -> None:
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    (papers / "long.md").write_text(f"---\npaper_id: {'x' * 501}\n---\n\n# Long\n\nA text.\n", encoding="utf-8")
+    (papers / "fits.md").write_text(f"---\npaper_id: {'y' * 500}\n---\n\n# Fits\n\nA text.\n", encoding="utf-8")
+    report = build([papers], tmp_path / "index", WordEmbedder(), CONFIG)
+    assert report.added == ["y" * 500]
+    ((failure),) = report.failed
+    assert (failure.source, "501 characters, and 500 are the most" in failure.reason) == ("long.md", True)

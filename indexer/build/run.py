@@ -31,6 +31,8 @@ from indexer.sources import (
 )
 from indexer.store import FailedFile, FileRecord, Writer
 
+_MAX_ID = 500
+"""Characters of a paper's id: PostgreSQL looks up what is no longer."""
 _MAX_STEPS = 8
 """So many files are asked what hangs together with them: copies by the hundred all say the same."""
 _MAX_ROUNDS = 5
@@ -170,6 +172,11 @@ class Run:
         job = look.job or self._workshop.begin(_sheet_of(look.file))
         found, record = job.opened()
         paper = self._named(with_provenance(found, look.file), look.file, here)
+        if len(paper.paper_id) > _MAX_ID:
+            raise SourceError(
+                f"its paper id has {len(paper.paper_id):,} characters, and {_MAX_ID} are the most: give it a shorter one "
+                "with `paper_id:` in YAML front matter"
+            )
         record = _recorded_as(record, paper)
         self._settle(self._group_of(record, here), {origin: _Opened(paper, job)}, here)
 

@@ -94,8 +94,11 @@ def test_what_another_session_holds_is_waited_for_so_long(
         assert snapshot.has("PMC7000")
 
 
-def test_an_id_that_is_too_long_is_told_at_once(server: Server, name: str, papers: Path) -> None:
+def test_an_id_that_is_too_long_is_told_at_once(
+    server: Server, name: str, papers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PostgreSQL's indexes take no value of more than 2.7 KB: that is no server that is away."""
+    monkeypatch.setattr("indexer.build.run._MAX_ID", 10_000)
     with reading(server.url(name)) as snapshot:
         before = facts(snapshot)
     long = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=6000))
