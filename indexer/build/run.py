@@ -174,8 +174,8 @@ class Run:
         paper = self._named(with_provenance(found, look.file), look.file, here)
         if len(paper.paper_id) > _MAX_ID:
             raise SourceError(
-                f"its paper id has {len(paper.paper_id):,} characters, and {_MAX_ID} are the most: give it a shorter one "
-                "with `paper_id:` in YAML front matter"
+                f"its paper id has {len(paper.paper_id):,} characters, and {_MAX_ID} are the most: give it a shorter "
+                "one with `paper_id:` in YAML front matter"
             )
         record = _recorded_as(record, paper)
         self._settle(self._group_of(record, here), {origin: _Opened(paper, job)}, here)
