@@ -22,7 +22,7 @@ from indexer.store.sql import Connection
 from indexer.upkeep.rows import what_is_wrong
 
 Check = Literal[
-    "folder", "servers", "schema", "pgvector", "prepared", "commits",
+    "folder", "servers", "schema", "prepared", "commits",
     "database", "papers", "full text", "word lists", "vectors", "model", "sources",
 ]  # fmt: skip
 Repair = Literal["", "migrate", "salvage", "vectors", "sweep", "settle"]

@@ -5,7 +5,6 @@ Nothing is changed. `mend` ends what a writer has left half done: it opens the i
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ from indexer.upkeep.findings import (
 )
 from indexer.upkeep.mend import Mended
 
-OLDEST_PGVECTOR = (0, 8)
 _TRIES, _PAUSE_S = 5, 0.1
 """A commit reaches one server after the other: within a few milliseconds."""
 
@@ -95,24 +93,11 @@ def _connected(url: str) -> Iterator[Session]:
 
 
 def _mismatch(error: IndexMismatchError, found: Examination) -> None:
-    found.add(Finding("schema", "error", str(error), "install the loccit that made it"))
+    found.add(Finding("schema", "error", str(error), "do that, and look again"))
 
 
 def _settings(session: Session, found: Examination) -> None:
-    """The schema's version, pgvector's, and what a commit over several servers has left prepared."""
-    version = schema.version_of(session) or 0
-    if version < schema.SCHEMA_VERSION:
-        what = f"{session.place} has schema version {version}, this loccit reads {schema.SCHEMA_VERSION}"
-        found.add(
-            Finding("schema", "error", what, "run `loccit index PATH... --index URL`, which brings it up to that")
-        )
-    rows = session.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchall()
-    said = str(rows[0][0]) if rows else ""
-    if tuple(map(int, re.findall(r"\d+", said)[:2])) < OLDEST_PGVECTOR:
-        has = f"pgvector {said}" if said else "no pgvector"
-        step = "`ALTER EXTENSION vector UPDATE`" if said else "`CREATE EXTENSION vector`, and index with --rebuild"
-        remedy = f"install pgvector 0.8 or later on the server, then run in the database {step}"
-        found.add(Finding("pgvector", "error", f"{session.place} has {has}", remedy))
+    """What a commit over several servers has left prepared. Which schema and pgvector it has, connecting to it says."""
     left = [str(gid) for (gid,) in session.execute(
         "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE ? ORDER BY gid",
         (f"{schema.HOME}:%",),
@@ -121,7 +106,7 @@ def _settings(session: Session, found: Examination) -> None:
         what = f"{session.place} has transactions that a killed writer left prepared: {named(left)}"
         remedy = f"{REPAIR}, or the next `loccit index`, ends them as the first server decided"
         found.add(Finding("prepared", "warning", what, remedy, "settle"))
-    for name in ("schema", "pgvector", "prepared"):
+    for name in ("schema", "prepared"):
         if name not in found.checked:
             found.checked.append(name)
 

@@ -607,7 +607,7 @@ SPOILT = [
     ("passages", "word lists", "DELETE FROM {schema}.passages WHERE ordinal = 0"),
     (
         "pgvector",
-        "pgvector",
+        "schema",
         "SET allow_system_table_mods = on; UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'",
     ),
 ]

@@ -117,7 +117,7 @@ class _Shard:
         session.let_go()
         if session.has_failed_to_answer:
             self.down_until = time.monotonic() + _RETRY_S
-        if self.is_closed:
+        if self.is_closed or not session.plans:
             session.close()
         elif not session.is_lost:
             self.idle.append(session)

@@ -204,7 +204,7 @@ def enter(session: Session, name: str) -> None:
     if not name:
         raise IndexMissingError(f"there is no index in {session.place}: run `loccit index PATH... --index URL`")
     if session.in_schema not in ("", name):
-        session.run("DEALLOCATE ALL")  # plans of the other's tables, whose columns may be of other types
+        session.plan_no_more()  # the other's tables may have columns of other types
     session.execute("SELECT set_config('search_path', ?, false)", (f"{name}, {session.vectors_in}",))
     session.in_schema = name
 

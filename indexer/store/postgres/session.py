@@ -109,6 +109,15 @@ class Session:
         self._connection.adapters.register_loader(found.oid, _VectorLoader)
         return True
 
+    def plan_no_more(self) -> None:
+        """Plan every statement as it comes from now on: what was planned before is of other tables."""
+        self._connection.prepare_threshold = None
+
+    @property
+    def plans(self) -> bool:
+        """Whether statements that come often are planned once."""
+        return self._connection.prepare_threshold is not None
+
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[Row]:
         """Run a statement of the store's SQL, or of PostgreSQL's own with `?` for its values."""
         translated, widths = _translated(statement)
@@ -235,7 +244,7 @@ _MEANINGS: tuple[_Meaning, ...] = (
         "set max_prepared_transactions to 10 or more in postgresql.conf, which commits over several shards need",
     ),
     (
-        (errors.UndefinedFile,),
+        (errors.UndefinedFile, errors.FeatureNotSupported),
         IndexNotWritableError,
         "install pgvector 0.8 or later on the server",
     ),

@@ -192,6 +192,12 @@ class PostgresWriter(Writer):
                 raise IndexDamagedError(said)
             _log.warning("%s", said)
 
+    def _is_written_since(self) -> bool:
+        """Whether the first server has a commit that may have come after this writer's last one."""
+        session = self._links[0].session
+        newest = value(session, f"SELECT max(generation) FROM {schema.present(session)[0]}.commits")
+        return bool(newest >= self._commit.generation)
+
     def _has(self, link: _Link, commit: Commit) -> bool:
         """Whether the server has that commit: in the index that is written, or before that is begun, the one read."""
         name = self._name if schema.exists(link.session, self._name) else schema.present(link.session)[0]
@@ -474,7 +480,9 @@ class PostgresWriter(Writer):
                     self._reach()
                     last = schema.last_decided(self._links[0].session)
                     is_done = commit is not None and commit.token == last
-                    self._look_for_lost_commits(goes_on=False)
+                    is_alone = is_done or last == self._last
+                    if is_alone or not self._is_written_since():
+                        self._look_for_lost_commits(goes_on=False)
                     if last == self._last:
                         self._change_anew()
                 break
@@ -485,7 +493,7 @@ class PostgresWriter(Writer):
                         "the rest"
                     ) from again
                 time.sleep(_PAUSE_S)
-        if not is_done and last != self._last:
+        if not is_alone:
             raise IndexBusyError(
                 f"another process has written to {self.place} while a server was away: run the command again"
             )
