@@ -262,7 +262,8 @@ def test_a_manifest_without_end() -> None:
 def test_no_module_of_ours_unpickles() -> None:
     """By what they import and call; what libraries do for us is watched below."""
     root = Path(__file__).parents[1]
-    for path in [*root.glob("indexer/**/*.py"), *root.glob("service/**/*.py")]:
+    sends_its_own = root / "indexer/build/spread.py"  # to its own workers, on a cluster that is trusted: SECURITY.md
+    for path in {*root.glob("indexer/**/*.py"), *root.glob("service/**/*.py")} - {sends_its_own}:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
