@@ -44,7 +44,7 @@ class LoccitError(Exception):
 
 def partly(missing: Sequence[str]) -> str:
     """What to say of servers that did not answer: a clause."""
-    return f"{', '.join(missing)} did not answer, and the papers there were not looked at"
+    return f"{', '.join(missing)} did not take part, and the papers there were not looked at"
 
 
 def bug_message(error: Exception) -> str:

@@ -55,7 +55,7 @@ class SearchReply:
     next_cursor: str | None
     """Pass it back with the same query for the hits that follow; None after the last."""
     missing_shards: tuple[str, ...] = ()
-    """Servers with a part of the index that did not answer: what they hold is not in this."""
+    """Servers with a part of the index that did not take part: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Answer:
     next_cursor: str | None
     """Search for the same question, filters and cursor for the passages after `hits`; None where there are none."""
     missing_shards: tuple[str, ...] = ()
-    """Servers with a part of the index that did not answer: what they hold is not in this."""
+    """Servers with a part of the index that did not take part: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class VerifyReply:
     """The worst of the verdicts'."""
     verdicts: tuple[Verdict, ...]
     missing_shards: tuple[str, ...] = ()
-    """Servers with a part of the index that did not answer: what they hold is not in this."""
+    """Servers with a part of the index that did not take part: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class PaperList:
     failed: tuple[FailedSource, ...] = ()
     """Files that gave no paper when they were last looked at. All of them, on every page."""
     missing_shards: tuple[str, ...] = ()
-    """Servers with a part of the index that did not answer: what they hold is not in this."""
+    """Servers with a part of the index that did not take part: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ class VitalSigns:
     """When it was last written to: seconds since 1970, by the clock of what keeps it."""
     is_model_loaded: bool
     missing_shards: tuple[str, ...]
-    """Servers with a part of the index that did not answer."""
+    """Servers with a part of the index that did not take part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +349,7 @@ class Info:
     dense_graph: bool = False
     """Whether vectors are searched along a graph of neighbours (HNSW); without lists and graph each is compared."""
     missing_shards: tuple[str, ...] = ()
-    """Servers with a part of the index that did not answer: what they hold is not in this."""
+    """Servers with a part of the index that did not take part: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -42,36 +43,53 @@ class Copied:
     """Of the 10 passages with the nearest vectors in the source, the share that the target also finds, in the mean."""
 
 
-def copy(source: IndexPlace, target: IndexPlace, heard: Callable[[int, int], None] = lambda done, n: None) -> Copied:
+def copy(
+    source: IndexPlace,
+    target: IndexPlace,
+    heard: Callable[[int, int], None] = lambda done, n: None,
+    *,
+    prune: bool = False,
+) -> Copied:
     """Bring all of one index into another place, which has none, or one of the same papers as they were once.
 
     That is every paper's rows, what is known of its files, and the files that gave no paper. Not what a build that was
     killed has left: files whose paper is not stored. The next build forgets these in any case, and reads them again.
 
-    `heard` is told how many papers are done, and of how many. Raises UsageError for a target that holds other papers,
-    IndexDamagedError where what arrived is not what was sent, and the IndexStateError that fits.
+    `heard` is told how many papers are done, and of how many. Raises UsageError for a target that is the source, or
+    that holds other papers, unless these are to be taken out (`prune`); IndexDamagedError where what arrived is not
+    what was sent, and the IndexStateError that fits.
     """
+    if source == target or (
+        isinstance(source, Path) and isinstance(target, Path) and source.resolve() == target.resolve()
+    ):
+        raise UsageError(f"{shown_place(source)} is both what is copied and where to: name two places")
     reader = open_reader(source, is_patient=True)
     try:
         with reader.snapshot() as snapshot:
             if snapshot.missing:
                 raise UsageError(f"{', '.join(snapshot.missing)} did not answer: a copy would lack their papers")
             with open_writer(target, snapshot.manifest) as writer:
-                n_new = _send(snapshot, writer, heard)
+                n_new = _send(snapshot, writer, heard, prune=prune)
                 generation = writer.commit()
             return _checked(snapshot, source, target, n_new, generation)
     finally:
         reader.close()
 
 
-def _send(snapshot: Snapshot, writer: Writer, heard: Callable[[int, int], None]) -> int:
+def _send(snapshot: Snapshot, writer: Writer, heard: Callable[[int, int], None], *, prune: bool) -> int:
     """Write the papers that the target has not, or otherwise. How many these were."""
     view = writer.view()
+    gone: list[str] = []
     for page in _pages(view):
-        if others := sorted(set(page) - snapshot.known(page)):
+        others = sorted(set(page) - snapshot.known(page))
+        if others and not prune:
             raise UsageError(
-                f"{writer.place} holds {others[0]} and other papers that the source has not: name a new place"
+                f"{writer.place} holds {others[0]}, which the source has not, and maybe others: name a new place, or "
+                "have them taken out with --prune"
             )
+        gone += others
+    for paper_id in gone:
+        writer.remove(paper_id)
     n, n_new, is_empty = snapshot.n_papers(), 0, view.n_papers() == 0
     batch: list[PaperRows] = []
     for done, paper_id in enumerate(chain.from_iterable(_pages(snapshot)), start=1):

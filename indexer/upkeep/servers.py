@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 
 from indexer.embedding import Embedder
 from indexer.errors import IndexDamagedError, IndexMismatchError, IndexMissingError, IndexUnreachableError
-from indexer.store import open_writer
 from indexer.store.manifest import Commit, read_commit, read_meta
 from indexer.store.postgres import schema
 from indexer.store.postgres.session import Session
 from indexer.store.postgres.snapshot import EXACT_ROWS, read_collection
+from indexer.store.postgres.writer import PostgresWriter
 from indexer.store.sql import value
 from indexer.upkeep.findings import (
     REPAIR,
@@ -58,8 +58,13 @@ def mend(url: str, examination: Examination) -> Mended:
     """Do what the findings say can be done. Raises IndexBusyError where another process writes, IndexStateError."""
     mended = Mended()
     if any(each.repair for each in examination.findings):
-        open_writer(url, None).close()
-        mended.done.append("opened the index for writing, which ends what was left half done on its servers")
+        with PostgresWriter(url, None, mends=True) as writer:
+            mended.done.append("ended what was left half done on the index's servers")
+            if any(each.check == "commits" for each in examination.findings):
+                writer.agree()
+                mended.done.append(
+                    "had the servers agree: run `loccit index PATH...` over the folders of all papers now"
+                )
     return mended
 
 
@@ -70,6 +75,7 @@ def _sessions(url: str, found: Examination, opened: ExitStack) -> Iterator[Sessi
     except IndexMismatchError as error:
         _mismatch(error, found)
         return
+    schema.check_first(first)
     yield first
     for _, other in schema.shards_of(first):
         try:
@@ -123,7 +129,10 @@ def _commits(sessions: list[Session], found: Examination) -> None:
     for session, commit in zip(sessions, commits, strict=True):
         if commit != commits[0]:
             what = f"{session.place} is at generation {commit.generation}, the first server at {commits[0].generation}"
-            remedy = f"{REPAIR}; if that does not help, restore this server from a backup of the same moment"
+            remedy = (
+                f"restore the one that is behind to the moment of the other; or {REPAIR}, and `loccit index PATH...` over "
+                "the folders of all papers, which finds what was lost"
+            )
             found.add(Finding("commits", "error", what, remedy, "settle"))
         elif read_meta(session)[1] != read_meta(sessions[0])[1]:
             what = f"{session.place} was made with another model or configuration than the first server"

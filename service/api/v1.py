@@ -71,7 +71,7 @@ class Ready:
 
     status: Literal["ready"]
     missing_shards: tuple[str, ...] = ()
-    """Servers with a part of the index that did not answer: searches go on without them."""
+    """Servers with a part of the index that did not take part: searches go on without them."""
 
 
 async def _library(request: Request) -> Library:  # a plain function would take a turn of a search

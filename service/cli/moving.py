@@ -17,17 +17,18 @@ _PLACE = "A folder, or postgresql://USER@HOST:PORT/DATABASE."
 def copy(
     source: Annotated[str, typer.Argument(metavar="SRC", parser=public, help=_PLACE)],
     target: Annotated[str, typer.Argument(metavar="DST", parser=public, help="The same, without other papers in it.")],
+    prune: Annotated[bool, typer.Option("--prune", help="Take papers out of DST that SRC has not.")] = False,
     as_json: Json = False,
 ) -> None:
     """Copy an index to another place or engine, and check that all of it arrived, by every row and 100 searches.
 
-    Broken off, the same command goes on with the rest; later, it brings what has changed since.
+    Broken off, the same command goes on with the rest. Later, it brings what has changed; with --prune also what went.
     """
     from indexer.store import place_of
     from indexer.upkeep import copy as copied
 
     with terminal.counting("copying") as heard:
-        made = copied(place_of(source), place_of(target), heard)
+        made = copied(place_of(source), place_of(target), heard, prune=prune)
     if as_json:
         terminal.put_json(made)
     else:
@@ -65,5 +66,9 @@ def shards(
         terminal.put_json(found)
         return
     for each in found.shards:
-        what = f"{each.papers:,} papers, {each.passages:,} passages" if each.answers else "does not answer"
+        what = (
+            f"{each.papers:,} papers, {each.passages:,} passages"
+            if each.answers
+            else "away, or not at the commit of the others"
+        )
         typer.echo(f"{each.number:3}  {terminal.clean(each.place)}  {what}")

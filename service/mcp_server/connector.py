@@ -32,7 +32,7 @@ class Results:
 
     results: tuple[Result, ...]
     missing_shards: tuple[str, ...] = ()
-    """Servers with a part of the index that did not answer: what they hold is not in this."""
+    """Servers with a part of the index that did not take part: what they hold is not in this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from indexer.store.postgres import reader as postgres_reader
 from indexer.store.postgres import schema
 from indexer.store.postgres.session import Session
 from indexer.store.postgres.writer import PostgresWriter
+from indexer.upkeep.servers import examine, mend
 from tests.fakes import WordEmbedder
 from tests.postgres.saying import (
     CONFIG,
@@ -570,15 +571,20 @@ def test_servers_that_were_restored_to_different_moments_come_to_agree(
         with reading(url) as snapshot:  # the one that is behind is as if away
             assert len(snapshot.missing) == 1
             assert 0 < snapshot.n_papers() < 12
-        with pytest.raises(IndexDamagedError, match="lacks commits that the others have"):
-            open_writer(url, None)
+        for open_it in (lambda: open_writer(url, None), lambda: open_writer(url, MANIFEST)):
+            with pytest.raises(IndexDamagedError, match="lacks commits that the others have"):
+                open_it()
+        looked = examine(url)
+        assert [each.check for each in looked.findings] == ["commits"]
+        assert len(mend(url, looked).done) == 2
+        assert examine(url).is_sound
         (papers / "paper00.md").write_text("# Anew\n\nPMC7000 · J · 2000\n\nA new text.\n", encoding="utf-8")
-        assert build([papers], url, WordEmbedder(), CONFIG).generation == 78
+        assert build([papers], url, WordEmbedder(), CONFIG).generation == 79
         build([papers], tmp_path / "oracle", WordEmbedder(), CONFIG)
         began = time.monotonic()
         with reading(url) as snapshot, reading(tmp_path / "oracle") as oracle:
             assert time.monotonic() - began < 0.8
-            assert snapshot.generation == 78
+            assert snapshot.generation == 79
             assert_alike(snapshot, oracle)
 
 

@@ -182,7 +182,7 @@ def test_a_paper_that_the_source_has_no_more_is_told(changing: Path, place: Inde
     with open_writer(changing, None) as writer:
         writer.remove("PMC7003")
         writer.commit()
-    with pytest.raises(UsageError, match="holds PMC7003 and other papers that the source has not: name a new place"):
+    with pytest.raises(UsageError, match="holds PMC7003, which the source has not, and maybe others: name a new place"):
         copy(changing, place)
 
 
@@ -235,7 +235,7 @@ def test_a_place_with_other_papers_is_left_as_it_is(source: Path, place: IndexPl
     build([tmp_path / "other.md"], place, WordEmbedder(), CONFIG)
     with reading(place) as snapshot:
         before = snapshot.generation, facts(snapshot)
-    with pytest.raises(UsageError, match="holds other and other papers that the source has not: name a new place"):
+    with pytest.raises(UsageError, match="holds other, which the source has not, and maybe others: name a new place"):
         copy(source, place)
     with reading(place) as snapshot:
         assert (snapshot.generation, facts(snapshot)) == before
@@ -346,3 +346,22 @@ def test_a_copy_waits(source: Path, server: Server, tmp_path: Path, monkeypatch:
             assert copy(url, tmp_path / "waited", lambda done, n: time.sleep(0.7)).n_new == 17
         finally:
             holding.join()
+
+
+def test_what_is_gone_goes_with_prune(place: IndexPlace, tmp_path: Path) -> None:
+    write_papers(tmp_path / "papers", n=5)
+    build([tmp_path / "papers"], tmp_path / "origin", WordEmbedder(), CONFIG)
+    copy(tmp_path / "origin", place)
+    with open_writer(tmp_path / "origin", None) as writer:
+        writer.remove("PMC7001")
+        writer.commit()
+    with pytest.raises(UsageError, match="holds PMC7001, which the source has not"):
+        copy(tmp_path / "origin", place)
+    assert copy(tmp_path / "origin", place, prune=True).n_new == 0
+    with reading(tmp_path / "origin") as one, reading(place) as other:
+        assert_alike(other, one)
+
+
+def test_a_place_is_not_copied_onto_itself(source: Path) -> None:
+    with pytest.raises(UsageError, match="is both what is copied and where to"):
+        copy(source, source.parent / "." / source.name)

@@ -462,7 +462,9 @@ def test_replies_name_the_servers_that_are_missing(
     for reply in (found, answer, library.papers(), library.info(), library.vital_signs(), library.verify(found.hits)):
         assert reply.missing_shards == (place,)
     for look in (library.paper, library.text, library.source):
-        with pytest.raises(NotFoundError, match=f"no paper '{gone}'.*; {place} did not answer, and the papers there"):
+        with pytest.raises(
+            NotFoundError, match=f"no paper '{gone}'.*; {place} did not take part, and the papers there"
+        ):
             look(gone)
     cited = replace(found.hits[0].citation, paper_id=gone, source_sha256="0" * 64)
     (verdict,) = library.verify([cited]).verdicts
@@ -470,14 +472,14 @@ def test_replies_name_the_servers_that_are_missing(
     assert library.paper(left).paper.paper_id == left
     with caplog.at_level(logging.WARNING):
         assert hits_of(library, Query("grip growth kettle", 20)) == found.hits
-    assert f"not all of the index: {place} did not answer" in caplog.text
+    assert f"not all of the index: {place} did not take part" in caplog.text
 
 
 def test_every_front_end_says_so(
     one_down: tuple[Library, str, str, str], shards: tuple[str, Cluster], loccit: Loccit
 ) -> None:
     library, place, gone, _ = one_down
-    words = f"{place} did not answer, and the papers there were not looked at"
+    words = f"{place} did not take part, and the papers there were not looked at"
     with TestClient(create_app(library), raise_server_exceptions=False) as client:
         assert client.get("/readyz").json() == {"status": "ready", "missing_shards": [place]}
         assert client.get("/healthz").json() == {"status": "alive"}

@@ -23,7 +23,7 @@ from indexer.store.records import Shard
 
 _THREADS = 32
 """That ask servers, of all searches together."""
-_PATIENCE_S = 20
+_PATIENCE_S = 10
 """A server that takes longer to answer a search is as good as gone."""
 _UNLIMITED = (
     "SELECT set_config(name, '0', true) FROM pg_settings "
@@ -31,7 +31,9 @@ _UNLIMITED = (
 )
 """For a transaction that may take hours; not every version has all three."""
 _RETRY_S = 2
-"""A server that did not answer is not asked again for so long."""
+"""A server that did not answer is not looked at again for so long."""
+_LOOKING_S = 30
+"""To look takes less."""
 _AGREEING_TRIES, _AGREEING_PAUSE_S = 50, 0.02
 """A commit reaches one server after the other: within a few milliseconds."""
 _SETTLING_TRY = 10
@@ -64,31 +66,54 @@ class _Shard:
     is_patient: bool
     idle: list[Session] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    down_until: float = 0.0
+    is_down: bool = False
+    look_at: float = 0.0
+    """When it is looked at again, while it is down."""
     meta: _Meta | None = None
     is_closed: bool = False
 
     def lend(self) -> Session:
         """A session that holds one moment still. Raises IndexUnreachableError."""
-        if time.monotonic() < self.down_until:
+        if self.is_down:
+            self._look_again()
             raise IndexUnreachableError(f"{shown(self.url)} did not answer a moment ago; check that it is up")
         while (session := self._idle_one()) is not None:
             try:
                 session.hold_still()
             except IndexUnreachableError:  # it was restarted since, or stands still: no other will do
-                session.close()
+                self.take_back(session)
                 self.close()
+                if self.is_down:
+                    raise
             else:
                 return session
-        if self.down_until:  # it was away: one looks whether it is back, and the others do not wait for that
-            self.down_until = time.monotonic() + _RETRY_S
+        try:
+            return self._connected()
+        except IndexUnreachableError as error:
+            self._is_lost(error)
+            raise
+
+    def _is_lost(self, error: object) -> None:
+        if not self.is_down:
+            _log.warning("%s is away (%s): searches go on without it", shown(self.url), error)
+        self.is_down, self.look_at = True, time.monotonic() + _RETRY_S
+
+    def _look_again(self) -> None:
+        """Look whether the server is back, beside the searches: none waits for that."""
+        if time.monotonic() < self.look_at:
+            return
+        self.look_at = time.monotonic() + _LOOKING_S  # should two come here at once, both look
+        threading.Thread(target=self._look, name="shard", daemon=True).start()
+
+    def _look(self) -> None:
         try:
             session = self._connected()
-        except IndexUnreachableError:
-            self.down_until = time.monotonic() + _RETRY_S
-            raise
-        self.down_until = 0.0
-        return session
+        except LoccitError as error:
+            self._is_lost(error)
+            return
+        self.is_down = False
+        _log.warning("%s is back", shown(self.url))
+        self.take_back(session)
 
     def close(self) -> None:
         """Close every idle session."""
@@ -116,7 +141,7 @@ class _Shard:
         """Keep the session for the next search, if it is of use still."""
         session.let_go()
         if session.has_failed_to_answer:
-            self.down_until = time.monotonic() + _RETRY_S
+            self._is_lost("it did not answer in time")
         if self.is_closed or not session.plans:
             session.close()
         elif not session.is_lost:
@@ -144,6 +169,8 @@ class _Shard:
         enter(session, schema)
         newest = read_commit(session)
         with self.lock:
+            if self.is_down:  # another thread found out while this one waited
+                raise IndexUnreachableError(f"{shown(self.url)} did not answer a moment ago; check that it is up")
             meta = self.meta
             if meta is None or (meta.schema, meta.commit) != (schema, newest):
                 commit, manifest = read_meta(session)

@@ -21,8 +21,8 @@ MAX_DIM = 2_000
 """Of vectors that stand in a row, on a page of 8 KB."""
 HOME = "loccit"
 CATCH_UP = (
-    "one was restored, or its standby took over without all that was committed; run `loccit index PATH...` over the "
-    "folders of all papers, which finds what it lacks"
+    "one was restored, or its standby took over without all that was committed; restore all to one moment, or run "
+    "`loccit doctor --repair`, and then `loccit index PATH...` over the folders of all papers, which finds what was lost"
 )
 _FIRST = f"{HOME}_1"
 GRAPH = "codes_graph"
@@ -35,7 +35,8 @@ _MIGRATIONS = (
     f"""
     CREATE SCHEMA {HOME};
     CREATE TABLE {HOME}.meta (
-        version INTEGER NOT NULL, last_commit TEXT NOT NULL DEFAULT '', written_at TIMESTAMPTZ NOT NULL DEFAULT now()
+        version INTEGER NOT NULL, last_commit TEXT NOT NULL DEFAULT '', written_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        home TEXT NOT NULL DEFAULT ''
     );
     CREATE TABLE {HOME}.present (name TEXT NOT NULL);
     CREATE TABLE {HOME}.shards (number INTEGER PRIMARY KEY, url TEXT NOT NULL);
@@ -256,9 +257,34 @@ def add_shard(session: Session, number: int, url: str) -> None:
     session.execute(f"INSERT INTO {HOME}.shards VALUES (?, ?)", (number, url))
 
 
-def belong(session: Session, first: str) -> None:
+def belong(session: Session, first: Session) -> None:
     """Note on a server that it has a part of an index, and which server is that index's first."""
-    session.execute(f"INSERT INTO {HOME}.shards VALUES (0, ?) ON CONFLICT (number) DO UPDATE SET url = ?", (first,) * 2)
+    session.execute(
+        f"INSERT INTO {HOME}.shards VALUES (0, ?) ON CONFLICT (number) DO UPDATE SET url = ?", (first.place,) * 2
+    )
+    session.execute(f"UPDATE {HOME}.meta SET home = ?", (_identity(first),))
+
+
+def check_home(session: Session, first: Session) -> None:
+    """Raise IndexMismatchError for a server that has a part of another index than the one of that first server: which
+    was restored from another's dump, and still names the other's servers."""
+    home = value(session, f"SELECT home FROM {HOME}.meta")
+    if home != _identity(first):
+        raise IndexMismatchError(
+            f"{session.place} has a part of another index than {first.place}, which may be a copy of that one: nothing "
+            "is written; see Restore in docs/operations.md"
+        )
+
+
+def _identity(session: Session) -> str:
+    """Of a database: the same on a server's standby, another one once it was made anew from a dump."""
+    return str(
+        value(
+            session,
+            "SELECT system_identifier || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "FROM pg_control_system()",
+        )
+    )
 
 
 def check_first(session: Session) -> None:

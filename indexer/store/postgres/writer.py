@@ -144,12 +144,21 @@ class _Link:
 class PostgresWriter(Writer):
     """An index on one server or several, open for writing."""
 
-    def __init__(self, url: str, manifest: Manifest | None, *, rebuild: bool = False, rehearse: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        manifest: Manifest | None,
+        *,
+        rebuild: bool = False,
+        rehearse: bool = False,
+        mends: bool = False,
+    ) -> None:
         """Open the index that the URL's server has, or whose first server it is; make one if there is none and
         `manifest` says how. To `rehearse` is to commit nothing: all that was changed is dropped at the end.
 
-        With no manifest, an existing index is taken as it is. Raises IndexBusyError at once when another process
-        writes; IndexMismatchError when the index was made otherwise; IndexNotWritableError; IndexUnreachableError.
+        With no manifest, an existing index is taken as it is. One whose servers are not at one commit is opened only by
+        who `mends` it. Raises IndexBusyError at once when another process writes; IndexMismatchError when the index was
+        made otherwise; IndexDamagedError; IndexNotWritableError; IndexUnreachableError.
         """
         self.place = shown(url)
         self.dropped = frozenset()
@@ -168,7 +177,7 @@ class PostgresWriter(Writer):
                 _, present = read_meta(self._links[0])
                 self._commit = max(map(read_commit, self._links))
                 self._last = schema.last_decided(self._links[0].session)
-                self._look_for_lost_commits(goes_on=manifest is not None)
+                self._look_for_lost_commits(goes_on=mends)
             self.manifest = manifest if rebuild and manifest is not None else present
             if rebuild and manifest is not None:
                 self._begin_anew(manifest)
@@ -179,11 +188,7 @@ class PostgresWriter(Writer):
             raise
 
     def _look_for_lost_commits(self, *, goes_on: bool) -> None:
-        """Whether each server has the newest commit. To go on all the same is for who looks at the papers' files: what
-        is lost is found there.
-
-        Raises IndexDamagedError.
-        """
+        """Whether each server has the newest commit. Raises IndexDamagedError, unless it is to go on all the same."""
         behind = [link for link in self._links if not self._has(link, self._commit)]
         if behind:
             places = ", ".join(shown(link.url) for link in behind)
@@ -335,7 +340,7 @@ class PostgresWriter(Writer):
                 session.run(f"DROP SCHEMA {left} CASCADE")
             schema.make(session, self._name, self.manifest, self._commit)
             schema.show(session, self._name)
-            schema.belong(session, self.place)
+            schema.belong(session, self._links[0].session)
             session.run("COMMIT")
         finally:
             session.leave()
@@ -354,6 +359,11 @@ class PostgresWriter(Writer):
         schema.enter(session, name)
         commits = read_commits(session)
         return len(commits) == 1 and commits <= read_commits(self._links[0])
+
+    def agree(self) -> int:
+        """Have servers that were at different commits be at one from here on, each with the papers that it has."""
+        self._change(lambda: None)
+        return self.commit()
 
     def rebalance(self, heard: Callable[[int, int], None] = lambda done, n: None) -> int:
         """Move the papers that stand on another server than new ones of their ids would. How many these were.
@@ -520,6 +530,7 @@ class PostgresWriter(Writer):
                 self._links.append(_Link(self, number, url))
         for link in self._links[1:]:
             link.reach()
+            schema.check_home(link.session, first.session)
             _lock(link.session)
         self._settle()
         self._name = self._name or schema.present(first.session)[0]
