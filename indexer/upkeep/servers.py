@@ -130,8 +130,8 @@ def _commits(sessions: list[Session], found: Examination) -> None:
         if commit != commits[0]:
             what = f"{session.place} is at generation {commit.generation}, the first server at {commits[0].generation}"
             remedy = (
-                f"restore the one that is behind to the moment of the other; or {REPAIR}, and `loccit index PATH...` over "
-                "the folders of all papers, which finds what was lost"
+                f"restore the one that is behind to the moment of the other; or {REPAIR}, and `loccit index PATH...` "
+                "over the folders of all papers, which finds what was lost"
             )
             found.add(Finding("commits", "error", what, remedy, "settle"))
         elif read_meta(session)[1] != read_meta(sessions[0])[1]:

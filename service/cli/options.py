@@ -38,6 +38,13 @@ def public(given: str) -> str:
     return given
 
 
+def folder(given: str) -> Path:
+    """An argument that is a folder."""
+    if "://" in given:
+        raise typer.BadParameter("this is a URL, and a folder is wanted")
+    return Path(given)
+
+
 class Extra(StrEnum):
     """What may be searched beside the papers' bodies."""
 

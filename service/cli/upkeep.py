@@ -11,6 +11,7 @@ import typer
 from service import terminal
 from service.cli.opening import embedder_of, settings_of
 from service.cli.options import Index, Json
+from service.cli.options import folder as folder_of
 
 EXIT_UNSOUND = 1
 
@@ -55,7 +56,7 @@ def doctor(
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=folder_of, help="A new or empty folder.")],
     index: Index = None,
     as_json: Json = False,
 ) -> None:
@@ -78,7 +79,7 @@ def backup(
 
 
 def restore(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `loccit backup` made.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=folder_of, help="What `loccit backup` made.")],
     index: Index = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Also where there is an index; its files are kept beside.")

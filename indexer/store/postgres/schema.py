@@ -22,7 +22,7 @@ MAX_DIM = 2_000
 HOME = "loccit"
 CATCH_UP = (
     "one was restored, or its standby took over without all that was committed; restore all to one moment, or run "
-    "`loccit doctor --repair`, and then `loccit index PATH...` over the folders of all papers, which finds what was lost"
+    "`loccit doctor --repair`, then `loccit index PATH...` over the folders of all papers, which finds what was lost"
 )
 _FIRST = f"{HOME}_1"
 GRAPH = "codes_graph"
