@@ -38,6 +38,7 @@ from service.query import Query
 from tests.conftest import Run
 from tests.corpus import LIMPETS
 from tests.postgres.servers import Cluster, Server
+from tests.serving import until
 from tests.test_cli import in_a_process
 from tests.test_mcp import stdio, with_client
 
@@ -555,8 +556,7 @@ def test_no_server_answers(servers_folder: Path, corpus: Path, embedder: Embedde
             assert figures_of(client)["loccit_index_readable"] == 0
             assert time.monotonic() - began < 10
             server.start()
-            time.sleep(2.1)
-            assert client.get("/readyz").json() == {"status": "ready", "missing_shards": []}
+            until(lambda: client.get("/readyz").json() == {"status": "ready", "missing_shards": []}, 5)
 
 
 def test_a_scrape_does_not_wait_for_a_server_that_hangs() -> None:
