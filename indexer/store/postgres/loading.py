@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from indexer.store.postgres.codes import codes
@@ -52,12 +52,8 @@ def load(session: Session, types: Types, papers: Sequence[PaperRows], dim: int) 
     for table, found in of_tables.items():
         if found:
             columns = types[table]
-            session.copy_in(table, columns, _values(found, columns))
+            session.copy_in(table, columns, ([row[name] for name in columns] for row in found))
     return terms
-
-
-def _values(rows: Sequence[Row], columns: Sequence[str] | dict[str, str]) -> Iterator[list[Any]]:
-    return ([row[name] for name in columns] for row in rows)
 
 
 def _new_ids(session: Session, table: str, n: int) -> list[int]:

@@ -176,8 +176,7 @@ class ShardSnapshot(Snapshot):
 
     def lexical(self, phrases: Sequence[str], selected: Ids | None) -> tuple[Ids, Scores]:
         """BM25 of every selected passage that holds any of the phrases, if this server were all."""
-        collection = self._collection()
-        return collection.selected(postings.bm25(collection, self.lists(phrases)), selected)
+        return self.weighed(phrases, self.statistics(phrases), selected)
 
     def weighed(
         self, phrases: Sequence[str], statistics: postings.Statistics, selected: Ids | None
@@ -228,10 +227,6 @@ class ShardSnapshot(Snapshot):
             counts = (_count(text, f" {phrase} ") for text in own)
             found[n] = row_id, min(int(2 * sum(map(float.__mul__, FTS_WEIGHTS, map(float, counts)))), 65_535)
         return found
-
-    def document_frequency(self, query_terms: Sequence[str]) -> dict[str, int]:
-        """In how many passages each of these terms stands; 0 for one that stands in none."""
-        return postings.document_frequency(self._session, self._collection(), query_terms)
 
     def occurs(self, phrase: str) -> bool:
         """Whether these terms stand side by side in any passage, its headings, or its paper's title."""
